@@ -1,0 +1,128 @@
+"""`graph`: what is computed. Tensors with static or symbolic dimensions, close to ONNX, free of exporter habits.
+
+The importer writes every op below; the fuse passes turn decomposed attention, layer norm and GELU into the single ops
+`graph.attention`, `graph.layer_norm` and `graph.unary`; `lower-to-flow` accepts only the subset listed in
+`compiler.passes.lower_to_flow`.
+"""
+
+from __future__ import annotations
+
+from compiler.ir.core import IRError, Op, Symbol, TensorType
+from compiler.ir.defs import Attribute, define
+
+
+def _tensors(op: Op) -> None:
+    for value in (*op.operands, *op.results):
+        if not isinstance(value.type, TensorType):
+            raise IRError(f"{op.name} at {op.loc}: works on tensors, not on {value.type}")
+
+
+UNARY_FUNCTIONS = (
+    "abs", "neg", "exp", "log", "sqrt", "reciprocal", "relu", "tanh", "sigmoid", "erf", "gelu_erf", "gelu_tanh",
+)  # fmt: skip
+BINARY_FUNCTIONS = ("add", "sub", "mul", "div", "pow", "max", "min")
+REDUCTIONS = ("mean", "sum", "max")
+# Values that depend on the shapes of the inputs only, as recognised by the importer (see frontends.onnx.shapes).
+SHAPE_VALUES = (
+    "positions",  # [.., seq] i64: 0, 1, 2, ... along the last axis
+    "causal",  # [.., seq, seq] bool: True where key <= query
+    "causal_additive",  # the same as f32: 0 where key <= query, a very large negative number elsewhere
+    "all_true",  # bool, True everywhere
+    "zeros",  # f32, 0 everywhere
+)
+
+
+def _one_of(attribute: str, allowed: tuple[str, ...]):  # type: ignore[no-untyped-def]
+    def check(op: Op) -> None:
+        _tensors(op)
+        if op.attrs[attribute] not in allowed:
+            raise IRError(f"{op.name} at {op.loc}: {attribute} is {op.attrs[attribute]!r}, not of {', '.join(allowed)}")
+
+    return check
+
+
+input_def = define(
+    "graph.input", "a graph input, by its ONNX name", results=("x",), attrs={"name": Attribute(str)}, verify=_tensors
+)
+output_def = define(
+    "graph.output", "a graph output, by its ONNX name", operands=("x",), attrs={"name": Attribute(str)}, verify=_tensors
+)
+constant_def = define(
+    "graph.constant", "a constant tensor, held as a resource", results=("y",), attrs={"value": Attribute(Symbol)},
+    verify=_tensors,
+)  # fmt: skip
+shape_value_def = define(
+    "graph.shape_value",
+    "a tensor that depends on the shapes of the inputs only; `kind` says what it is",
+    results=("y",),
+    attrs={"kind": Attribute(str)},
+    verify=_one_of("kind", SHAPE_VALUES),
+)
+gather_def = define(
+    "graph.gather", "rows of `table` (axis 0) picked by integer `ids`", operands=("table", "ids"), results=("y",),
+    verify=_tensors,
+)  # fmt: skip
+matmul_def = define(
+    "graph.matmul",
+    "a @ b over the last two axes, with numpy's broadcasting; `transpose_b`: b is stored [n, k]",
+    operands=("a", "b"),
+    results=("y",),
+    attrs={"transpose_b": Attribute(bool, default=False)},
+    verify=_tensors,
+)
+unary_def = define(
+    "graph.unary", "an elementwise function of one tensor", operands=("x",), results=("y",), attrs={"fn": Attribute(str)},
+    verify=_one_of("fn", UNARY_FUNCTIONS),
+)  # fmt: skip
+binary_def = define(
+    "graph.binary", "an elementwise function of two tensors, broadcast as numpy does", operands=("a", "b"),
+    results=("y",), attrs={"fn": Attribute(str)}, verify=_one_of("fn", BINARY_FUNCTIONS),
+)  # fmt: skip
+where_def = define(
+    "graph.where", "a where `condition`, else b", operands=("condition", "a", "b"), results=("y",), verify=_tensors
+)
+reduce_def = define(
+    "graph.reduce",
+    "a reduction over `axes` (negative, counted from the last), which stay as size 1 if `keepdims`",
+    operands=("x",),
+    results=("y",),
+    attrs={"fn": Attribute(str), "axes": Attribute(tuple), "keepdims": Attribute(bool, default=True)},
+    verify=_one_of("fn", REDUCTIONS),
+)
+softmax_def = define("graph.softmax", "softmax over the last axis", operands=("x",), results=("y",), verify=_tensors)
+layer_norm_def = define(
+    "graph.layer_norm",
+    "(x - mean) / sqrt(var + epsilon) * scale + bias over the last axis",
+    operands=("x", "scale", "bias"),
+    results=("y",),
+    attrs={"epsilon": Attribute(float)},
+    verify=_tensors,
+)
+attention_def = define(
+    "graph.attention",
+    "multi-head attention; q, k, v and y are [batch, seq, heads * head_dim], head h in columns h*head_dim ...",
+    operands=("q", "k", "v"),
+    results=("y",),
+    attrs={"heads": Attribute(int), "head_dim": Attribute(int), "scale": Attribute(float), "causal": Attribute(bool)},
+    verify=_tensors,
+)
+reshape_def = define(
+    "graph.reshape", "the same elements in row-major order, in the result's shape", operands=("x",), results=("y",),
+    verify=_tensors,
+)  # fmt: skip
+transpose_def = define(
+    "graph.transpose", "axes permuted: y's axis i is x's axis perm[i]", operands=("x",), results=("y",),
+    attrs={"perm": Attribute(tuple)}, verify=_tensors,
+)  # fmt: skip
+slice_def = define(
+    "graph.slice", "elements [start, end) along `axis` (>= 0)", operands=("x",), results=("y",),
+    attrs={"axis": Attribute(int), "start": Attribute(int), "end": Attribute(int)}, verify=_tensors,
+)  # fmt: skip
+concat_def = define(
+    "graph.concat", "joined along `axis` (>= 0)", operands=("xs*",), results=("y",), attrs={"axis": Attribute(int)},
+    verify=_tensors,
+)  # fmt: skip
+expand_def = define(
+    "graph.expand", "broadcast to the result's shape", operands=("x",), results=("y",), verify=_tensors
+)
+cast_def = define("graph.cast", "converted to the result's element type", operands=("x",), results=("y",), verify=_tensors)

@@ -1,0 +1,87 @@
+"""Target descriptions: the machine's numbers, read from TOML files in `runtime/targets` or given by path."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import InputError
+
+TARGET_DIR = Path(__file__).parent / "targets"
+
+
+class TargetError(InputError):
+    """An unknown target name or a target file with missing, unknown or impossible entries."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="bad-target")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One machine. Sizes in cores or bytes, coordinates are fabric coordinates, depths in wavelets (32-bit words)."""
+
+    name: str
+    fabric: tuple[int, int]  # columns, rows of the whole mesh
+    usable: tuple[int, int, int, int]  # x, y, columns, rows that programs may use
+    memory_bytes: int  # per core, for code, data and queues
+    colours: int  # routable colours 0..colours-1 that programs may use
+    input_queues: tuple[int, ...]  # numbers programs may use
+    input_depth: tuple[int, ...]  # by queue number
+    output_queues: tuple[int, ...]
+    output_depth: tuple[int, ...]
+    microthreads: int
+    host_channels: int  # most lanes a program may have to the host, in each direction
+    clock_ghz: float
+    hop_cycles: int
+    ramp_cycles: int
+    fmac_per_cycle_f32: float
+    fmac_per_cycle_f16: float  # fp16 operands, fp32 accumulation
+    vector_overhead_cycles: int  # issue and drain of one vector instruction
+
+    @property
+    def cores(self) -> int:
+        """Cores that programs may use."""
+        return self.usable[2] * self.usable[3]
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def from_dict(entries: dict[str, Any], origin: str) -> Target:
+    """Build and check a target. Raises TargetError naming the entry and `origin`."""
+    fields = {f.name for f in dataclasses.fields(Target)}
+    unknown, missing = sorted(set(entries) - fields), sorted(fields - set(entries))
+    if unknown or missing:
+        raise TargetError(f"{origin}: unknown entries {unknown}, missing entries {missing}")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()}
+    target = Target(**values)
+    x, y, columns, rows = target.usable
+    if x < 0 or y < 0 or columns < 1 or rows < 1 or x + columns > target.fabric[0] or y + rows > target.fabric[1]:
+        raise TargetError(f"{origin}: usable {target.usable} is not inside the fabric {target.fabric}")
+    if not 1 <= target.colours <= 24:
+        raise TargetError(f"{origin}: {target.colours} colours; a router has 24")
+    return target
+
+
+def names() -> list[str]:
+    """The targets that ship with wsec."""
+    return sorted(path.stem for path in TARGET_DIR.glob("*.toml"))
+
+
+def load(name_or_path: str) -> Target:
+    """The target called so, or described by the TOML file at that path. Raises TargetError."""
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = TARGET_DIR / f"{name_or_path}.toml"
+    try:
+        with path.open("rb") as file:
+            entries = tomllib.load(file)
+    except FileNotFoundError:
+        raise TargetError(f"no target {name_or_path!r}; there are: {', '.join(names())}, or give a .toml file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise TargetError(f"{name_or_path}: not a readable target file: {error}") from None
+    return from_dict(entries, name_or_path)
