@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-REGISTERS = 16  # general-purpose registers per core (hardware.md 1.5); here per task, 32-bit integers
+REGISTERS = 16  # general-purpose registers per core; here per task, 32-bit integers
 INPUT_QUEUES = 8
 OUTPUT_QUEUES = 6
 MAX_TASKS = 9
@@ -256,7 +256,7 @@ def operands(instr: Instr) -> tuple[Destination | Source, ...]:
 def code_bytes(instr: Instr) -> int:
     """Bytes of code an instruction takes in core memory.
 
-    The encoding of the CS-2 is not published (hardware.md 7, item 2). Assumed: 4 bytes per instruction word, and the
+    The encoding of the CS-2 is not published . Assumed: 4 bytes per instruction word, and the
     descriptors kept beside it: 8 bytes per memory, fabric or FIFO descriptor (base, extent, stride, index), 4 per
     immediate. A loop takes two instruction words, its head and its end.
     """

@@ -57,7 +57,7 @@ def from_dict(entries: dict[str, Any], origin: str) -> Target:
     unknown, missing = sorted(set(entries) - fields), sorted(fields - set(entries))
     if unknown or missing:
         raise TargetError(f"{origin}: unknown entries {unknown}, missing entries {missing}")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()}
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()}
     target = Target(**values)
     x, y, columns, rows = target.usable
     if x < 0 or y < 0 or columns < 1 or rows < 1 or x + columns > target.fabric[0] or y + rows > target.fabric[1]:

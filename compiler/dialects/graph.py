@@ -7,8 +7,39 @@ The importer writes every op below; the fuse passes turn decomposed attention, l
 
 from __future__ import annotations
 
-from compiler.ir.core import IRError, Op, Symbol, TensorType
+from compiler.ir.core import IRError, Op, Symbol, TensorType, Value
 from compiler.ir.defs import Attribute, define
+
+
+def tensor_type(value: Value) -> TensorType:
+    """The type of a `graph` value. Raises IRError if it is not a tensor."""
+    if not isinstance(value.type, TensorType):
+        raise IRError(f"a graph value is a tensor, not {value.type}")
+    return value.type
+
+
+def integer(op: Op, key: str) -> int:
+    """An attribute that is an int. Raises IRError if it is not."""
+    value = op.attrs[key]
+    if not isinstance(value, int):
+        raise IRError(f"{op.name} at {op.loc}: {key} is {value!r}, not an integer")
+    return value
+
+
+def number(op: Op, key: str) -> float:
+    """An attribute that is a number. Raises IRError if it is not."""
+    value = op.attrs[key]
+    if not isinstance(value, int | float):
+        raise IRError(f"{op.name} at {op.loc}: {key} is {value!r}, not a number")
+    return float(value)
+
+
+def integers(op: Op, key: str) -> tuple[int, ...]:
+    """An attribute that is a list of ints. Raises IRError if it is not."""
+    values = op.attrs[key]
+    if not isinstance(values, tuple) or not all(isinstance(value, int) for value in values):
+        raise IRError(f"{op.name} at {op.loc}: {key} is {values!r}, not a list of integers")
+    return tuple(value for value in values if isinstance(value, int))
 
 
 def _tensors(op: Op) -> None:
@@ -71,7 +102,7 @@ matmul_def = define(
     verify=_tensors,
 )
 unary_def = define(
-    "graph.unary", "an elementwise function of one tensor", operands=("x",), results=("y",), attrs={"fn": Attribute(str)},
+    "graph.unary", "an elementwise function of a tensor", operands=("x",), results=("y",), attrs={"fn": Attribute(str)},
     verify=_one_of("fn", UNARY_FUNCTIONS),
 )  # fmt: skip
 binary_def = define(
@@ -122,7 +153,7 @@ concat_def = define(
     "graph.concat", "joined along `axis` (>= 0)", operands=("xs*",), results=("y",), attrs={"axis": Attribute(int)},
     verify=_tensors,
 )  # fmt: skip
-expand_def = define(
-    "graph.expand", "broadcast to the result's shape", operands=("x",), results=("y",), verify=_tensors
+expand_def = define("graph.expand", "broadcast to the result's shape", operands=("x",), results=("y",), verify=_tensors)
+cast_def = define(
+    "graph.cast", "converted to the result's element type", operands=("x",), results=("y",), verify=_tensors
 )
-cast_def = define("graph.cast", "converted to the result's element type", operands=("x",), results=("y",), verify=_tensors)

@@ -10,6 +10,8 @@ text is written by `compiler.ir.printer` and read by `compiler.ir.parser`.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -38,9 +40,23 @@ class Loc:
 UNKNOWN = Loc()
 
 
+# Names that need no quotes in the text.
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def quoted(text: str) -> str:
+    """`text` as the IR's string literal: JSON, pure ASCII, so that a stranger's name cannot disturb a terminal."""
+    return json.dumps(text)
+
+
+def identifier(name: str) -> str:
+    """`name` as it is if it is a plain identifier, else quoted."""
+    return name if _IDENTIFIER.fullmatch(name) else quoted(name)
+
+
 @dataclass(frozen=True)
 class Type:
-    """Base of all types. Types are frozen values that check themselves on construction."""
+    """Base of all types: frozen values that check themselves on construction; `str` is their text in the IR."""
 
 
 DTYPES = ("f32", "f16", "i64", "i32", "bool")
@@ -59,28 +75,44 @@ class TensorType(Type):
         if any(isinstance(dim, int) and dim < 0 for dim in self.shape):
             raise IRError(f"tensor type: negative dimension in {self.shape}")
 
+    def __str__(self) -> str:
+        dims = (identifier(dim) if isinstance(dim, str) else str(dim) for dim in self.shape)
+        return f"tensor<{' x '.join((*dims, self.dtype))}>"
+
 
 @dataclass(frozen=True)
 class StreamType(Type):
-    """Tokens in time: each is `features` elements laid over `lanes` cores (0: not chosen yet).
+    """Tokens in time: each is `features` elements in blocks of `block` on neighbouring lanes (0: not chosen yet).
 
-    Lane `l` carries the block `[l*block, min((l+1)*block, features))` with `block = ceil(features / lanes)`.
+    Lane `l` carries the elements `[l*block, min((l+1)*block, features))`.
     """
 
     features: int
-    lanes: int
+    block: int
     dtype: str
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise IRError(f"stream type: unknown element type {self.dtype!r}; known: {', '.join(DTYPES)}")
-        if self.features < 1 or self.lanes < 0:
-            raise IRError(f"stream type: {self.features} features over {self.lanes} lanes is not a stream")
+        if self.features < 1 or not 0 <= self.block <= self.features:
+            raise IRError(f"stream type: {self.features} features in blocks of {self.block} is not a stream")
+
+    @property
+    def lanes(self) -> int:
+        """How many lanes the token lies on; 0 while the block is not chosen."""
+        return -(-self.features // self.block) if self.block else 0
+
+    def __str__(self) -> str:
+        block = f", block {self.block}" if self.block else ""
+        return f"stream<{self.features} x {self.dtype}{block}>"
 
 
 @dataclass(frozen=True)
 class DsdType(Type):
     """A data structure descriptor: an operand of a core's vector instruction (memory, queue, FIFO, register)."""
+
+    def __str__(self) -> str:
+        return "dsd"
 
 
 @dataclass(frozen=True)
@@ -92,6 +124,40 @@ class Symbol:
 
 # Attribute values. Tuples are lists in the text, mappings are `{k = v}`; both may nest.
 Attr = bool | int | float | str | Symbol | Type | tuple["Attr", ...] | Mapping[str, "Attr"]
+
+
+def is_attr(value: object) -> bool:
+    """May `value` be an attribute? Checked to the innermost element."""
+    if isinstance(value, tuple):
+        return all(map(is_attr, value))
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and is_attr(item) for key, item in value.items())
+    return isinstance(value, bool | int | float | str | Symbol | Type)
+
+
+def same_attr(a: Attr, b: Attr) -> bool:
+    """Equal in kind and value: unlike with `==`, 1, 1.0 and True differ, 0.0 and -0.0 differ, and nan equals nan."""
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(same_attr, a, b))
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(same_attr(a[key], b[key]) for key in a)
+    if isinstance(a, float) and isinstance(b, float):
+        return float.__repr__(a) == float.__repr__(b)
+    if isinstance(a, bool | float) or isinstance(b, bool | float):
+        return type(a) is type(b) and a == b
+    return a == b
+
+
+def symbols_in(value: Attr) -> Iterator[Symbol]:
+    """Every symbol in an attribute, nested ones too, in text order."""
+    if isinstance(value, Symbol):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from symbols_in(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from symbols_in(item)
 
 
 class Value:
@@ -264,7 +330,7 @@ def structurally_equal(a: Op, b: Op, *, locations: bool = True) -> bool:
         return numbers.setdefault(id(value), len(numbers))
 
     def same(x: Op, y: Op) -> bool:
-        if x.name != y.name or x.attrs != y.attrs or (locations and x.loc != y.loc):
+        if x.name != y.name or not same_attr(x.attrs, y.attrs) or (locations and x.loc != y.loc):
             return False
         if len(x.operands) != len(y.operands) or len(x.results) != len(y.results) or len(x.regions) != len(y.regions):
             return False

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+from functools import cached_property
 
-from compiler.ir.core import UNKNOWN, Attr, IRError, Loc, Op, Region, Symbol, Type, Value
+from compiler.ir.core import UNKNOWN, Attr, IRError, Loc, Op, Region, Symbol, Type, Value, is_attr
 
 # Kinds an attribute may have: Python types of `core.Attr`; `tuple` is any list, `Mapping` any dictionary.
 Kind = type | tuple[type, ...]
@@ -46,7 +48,7 @@ class OpDef:
         types: Sequence[Type] = (),
         regions: Sequence[Region] = (),
         loc: Loc = UNKNOWN,
-        **attrs: Attr,
+        **attrs: Any,
     ) -> Op:
         """Build the op, filling in defaults. Raises IRError if it breaks its declaration."""
         filled = {key: spec.default for key, spec in self.attrs.items() if spec.default is not None}
@@ -68,13 +70,18 @@ class OpDef:
             if spec is None:
                 known = ", ".join(self.attrs) or "none"
                 raise IRError(f"{op.name} at {op.loc}: has no attribute {key!r}; it has: {known}")
-            if not _is_kind(value, spec.kind):
+            if not _is_kind(value, spec.kind) or not is_attr(value):
                 raise IRError(f"{op.name} at {op.loc}: attribute {key!r} cannot be {value!r}")
         for key, spec in self.attrs.items():
             if key not in op.attrs and not spec.optional:
                 raise IRError(f"{op.name} at {op.loc}: attribute {key!r} is missing")
         if self.verify is not None:
             self.verify(op)
+
+    @cached_property
+    def implied_attrs(self) -> dict[str, Attr]:
+        """Defaults of the attributes every such op has: the text leaves them out."""
+        return {k: spec.default for k, spec in self.attrs.items() if spec.default is not None and not spec.optional}
 
     def matches(self, op: Op | None) -> bool:
         """Is `op` this kind of op?"""
@@ -122,8 +129,8 @@ module_def = define(
         "sym_name": Attribute(str, optional=True),
         "phase": Attribute(str, optional=True),
         "target": Attribute(str, optional=True),
-        "options": Attribute(Mapping, optional=True),  # type: ignore[type-abstract]
-        "report": Attribute(Mapping, optional=True),  # type: ignore[type-abstract]
+        "options": Attribute(Mapping, optional=True),
+        "report": Attribute(Mapping, optional=True),
     },
 )
 

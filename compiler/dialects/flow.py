@@ -1,0 +1,203 @@
+"""`flow`: kernels and the streams between them.
+
+`lower-to-flow` writes the ops with streams of 0 lanes; `size` chooses lanes and the shape attributes (`tile`, `spread`,
+`tokens`, `blocks`); `place` adds `x`, `y` and `orientation`. Every op but `flow.fork`, which is only wires, is one
+kernel and carries a `sym_name` that the later levels and all reports use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compiler.ir.core import IRError, Op, StreamType, Symbol
+from compiler.ir.defs import Attribute, OpDef, define
+
+STORAGE = ("f32", "f16")
+# Attributes of every kernel op: set by lower-to-flow, and by place.
+COMMON: Mapping[str, Attribute] = {
+    "sym_name": Attribute(str, doc="the kernel's name"),
+    "x": Attribute(int, optional=True, doc="west-most column, set by place"),
+    "y": Attribute(int, optional=True, doc="north-most row, set by place"),
+    "orientation": Attribute(int, optional=True, doc="0..7, see runtime.geometry.Orientation; set by place"),
+}
+
+
+def _streams(op: Op) -> None:
+    for value in (*op.operands, *op.results):
+        if not isinstance(value.type, StreamType):
+            raise IRError(f"{op.name} at {op.loc}: works on streams, not on {value.type}")
+
+
+def _same_features(op: Op) -> None:
+    _streams(op)
+    streams = [value.type for value in (*op.operands, *op.results)]
+    if len({(s.features, s.lanes) for s in streams if isinstance(s, StreamType)}) > 1:
+        raise IRError(f"{op.name} at {op.loc}: its streams must have the same features and lanes, not {streams}")
+
+
+def _same_element_counts(op: Op) -> None:
+    _streams(op)
+    streams = [value.type for value in (*op.operands, *op.results)]
+    if len({s.features for s in streams if isinstance(s, StreamType)}) > 1:
+        raise IRError(f"{op.name} at {op.loc}: changes the number of features: {streams}")
+
+
+def _storage(op: Op) -> None:
+    _streams(op)
+    if op.attrs["storage"] not in STORAGE:
+        raise IRError(f"{op.name} at {op.loc}: storage is {op.attrs['storage']!r}, not of {', '.join(STORAGE)}")
+
+
+def _matvec(op: Op) -> None:
+    _storage(op)
+    lists = ("weights", "transposed", "columns", "biases", "starts", "counts")
+    lengths = {key: len(value) for key in lists if isinstance(value := op.attrs[key], tuple)}
+    if len(set(lengths.values())) != 1 or not lengths:
+        raise IRError(f"{op.name} at {op.loc}: one entry per group is wanted in each list, got {lengths}")
+
+
+STORAGE_ATTR = Attribute(str, doc="element type of weights, caches and multiplied operands")
+
+input_def = define(
+    "flow.input",
+    "a graph input entering from the host; `limit`: ids are below it",
+    results=("y",),
+    attrs={
+        **COMMON,
+        "name": Attribute(str),
+        "shape": Attribute(tuple),
+        "dtype": Attribute(str),
+        "limit": Attribute(int, optional=True),
+    },
+    verify=_streams,
+)
+output_def = define(
+    "flow.output",
+    "a graph output leaving to the host",
+    operands=("x",),
+    attrs={**COMMON, "name": Attribute(str), "shape": Attribute(tuple), "dtype": Attribute(str)},
+    verify=_streams,
+)
+lookup_def = define(
+    "flow.lookup",
+    "y = tokens[id] (+ positions[position]); `blocks`: table rows per core, for each table",
+    operands=("ids",),
+    results=("y",),
+    attrs={
+        **COMMON,
+        "tables": Attribute(tuple, doc="resources of the token table, then perhaps the position table"),
+        "counts": Attribute(tuple, doc="rows of each table that are used"),
+        "blocks": Attribute(tuple, optional=True),
+        "storage": STORAGE_ATTR,
+    },
+    verify=_storage,
+)
+matvec_def = define(
+    "flow.matvec",
+    "y = activation(x W + bias); lane l of y has, group after group, its share of the group's columns",
+    operands=("x",),
+    results=("y",),
+    attrs={
+        **COMMON,
+        "weights": Attribute(tuple, doc="the matrix of each group"),
+        "transposed": Attribute(tuple, doc="is the group's matrix stored [n, k]?"),
+        "columns": Attribute(tuple, doc="columns the group's matrix has in all"),
+        "biases": Attribute(tuple, doc="the bias of each group, or an empty string"),
+        "starts": Attribute(tuple, doc="the group's first column in its matrix"),
+        "counts": Attribute(tuple, doc="the group's number of columns"),
+        "activation": Attribute(str, default=""),
+        "storage": STORAGE_ATTR,
+    },
+    verify=_matvec,
+)
+norm_def = define(
+    "flow.norm",
+    "LayerNorm over the features",
+    operands=("x",),
+    results=("y",),
+    attrs={**COMMON, "scale": Attribute(Symbol), "bias": Attribute(Symbol), "epsilon": Attribute(float)},
+    verify=_same_features,
+)
+attention_def = define(
+    "flow.attention",
+    "causal attention; lane h of x is [q, k, v] of head h; `spread`: cores that share a head's cache",
+    operands=("x",),
+    results=("y",),
+    attrs={
+        **COMMON,
+        "heads": Attribute(int),
+        "head_dim": Attribute(int),
+        "scale": Attribute(float),
+        "max_seq": Attribute(int),
+        "slots": Attribute(int),
+        "spread": Attribute(int, optional=True),
+        "storage": STORAGE_ATTR,
+    },
+    verify=_storage,
+)
+map_def = define(
+    "flow.map",
+    "y = fn(x), or with `constant` y = x fn constant (`swapped`: constant fn x)",
+    operands=("x",),
+    results=("y",),
+    attrs={
+        **COMMON,
+        "fn": Attribute(str),
+        "constant": Attribute(Symbol, optional=True),
+        "constant_size": Attribute(int, default=0),
+        "swapped": Attribute(bool, default=False),
+    },
+    verify=_same_features,
+)
+join_def = define(
+    "flow.join",
+    "y = a fn b",
+    operands=("a", "b"),
+    results=("y",),
+    attrs={**COMMON, "fn": Attribute(str)},
+    verify=_same_features,
+)
+fork_def = define(
+    "flow.fork", "the same stream to several readers: one multicast tree, no cores", operands=("x",), results=("ys*",),
+    verify=_same_features,
+)  # fmt: skip
+fifo_def = define(
+    "flow.fifo",
+    "a stream held back while a longer branch works; `tokens`: its capacity, `reason`: why that is enough",
+    operands=("x",),
+    results=("y",),
+    attrs={**COMMON, "tokens": Attribute(int, optional=True), "reason": Attribute(str, optional=True)},
+    verify=_same_features,
+)
+relane_def = define(
+    "flow.relane",
+    "the same stream over another number of lanes, by merging `ratio` neighbours or splitting each",
+    operands=("x",),
+    results=("y",),
+    attrs={**COMMON, "ratio": Attribute(int), "merge": Attribute(bool)},
+    verify=_same_element_counts,
+)
+
+KERNELS: tuple[OpDef, ...] = (
+    input_def, output_def, lookup_def, matvec_def, norm_def, attention_def, map_def, join_def, fifo_def, relane_def,
+)  # fmt: skip
+KERNEL_NAMES = frozenset(definition.name for definition in KERNELS)
+
+
+def is_kernel(op: Op) -> bool:
+    """Is this a flow op that stands on the wafer?"""
+    return op.name in KERNEL_NAMES
+
+
+def stream(value_type: object) -> StreamType:
+    """`value_type` as a stream type. Raises IRError if it is none."""
+    if not isinstance(value_type, StreamType):
+        raise IRError(f"a stream is wanted here, not {value_type}")
+    return value_type
+
+
+def name_of(op: Op) -> str:
+    """The kernel's name."""
+    name = op.attrs["sym_name"]
+    assert isinstance(name, str)
+    return name

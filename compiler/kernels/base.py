@@ -1,0 +1,234 @@
+"""What every kernel tells the compiler: geometry, queues, programs, initial memory, and closed-form costs.
+
+A kernel is a rectangle of `rows` x `cols` local cores. Streams enter and leave by *ports*, one `Lane` each; inside, the
+kernel has its own fixed routes on low colours. Cores with the same *role* share a program.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from compiler.floorplan import Footprint, InternalRoute, Lane
+from runtime.geometry import EAST, NORTH, RAMP, SOUTH, WEST, bit
+from runtime.image import Init
+from runtime.isa import Dtype, Program
+from runtime.target import Target
+
+# Queue numbers kernels use. Inputs 2 and 3 are four words deep, 4 to 7 two; outputs 2 and 3 are six deep.
+STREAM_IN, SECOND_IN, CHAIN_IN, BROADCAST_IN = 2, 3, 3, 4
+STREAM_OUT, CHAIN_OUT, BROADCAST_OUT = 2, 3, 4
+# Internal colours: a chain alternates two, so that a core receives on one and sends on the other.
+CHAIN_COLOURS = (0, 1)
+BROADCAST_COLOUR = 2
+
+# A scalar library routine (exp, erf, ...) takes about this many cycles per element; division alone takes about 50
+# . Unpublished, so a calibrated parameter.
+ROUTINE_CYCLES = 60
+# The key in `Kernel.constants` of a tensor of zeros, known to every kernel.
+ZEROS = "zeros"
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A constant matrix [k, n], stored so or (`transposed`) as [n, k]; `name` is its resource."""
+
+    name: str
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
+class Binding:
+    """Queue `queue` of a core takes from (`direction` "in") or gives to ("out") internal colour `colour`."""
+
+    direction: str
+    queue: int
+    colour: int
+
+
+@dataclass(frozen=True)
+class Rect:
+    """Local cores rows[0]..rows[1]-1 x cols[0]..cols[1]-1."""
+
+    rows: tuple[int, int]
+    cols: tuple[int, int]
+
+
+class Kernel(ABC):
+    """Base of all kernels; the concrete ones are frozen dataclasses of their problem and shape."""
+
+    kind: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def rows(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def cols(self) -> int: ...
+
+    @abstractmethod
+    def inputs(self) -> dict[str, tuple[Lane, ...]]:
+        """Input ports by name, in operand order."""
+
+    @abstractmethod
+    def outputs(self) -> dict[str, tuple[Lane, ...]]:
+        """Output ports by name, in result order."""
+
+    def routes(self) -> tuple[InternalRoute, ...]:
+        """Routes inside the rectangle, on internal colours."""
+        return ()
+
+    def port_queues(self) -> dict[str, int]:
+        """The queue behind each port, by port name."""
+        return {"x": STREAM_IN, "y": STREAM_OUT}
+
+    def bindings(self, r: int, c: int) -> tuple[Binding, ...]:
+        """Queues of core (r, c) bound to internal colours."""
+        return ()
+
+    @abstractmethod
+    def role(self, r: int, c: int) -> Hashable:
+        """What distinguishes programs: cores with equal roles run the same one."""
+
+    @abstractmethod
+    def program(self, role: Any) -> Program:
+        """The program of a role."""
+
+    def inits(self, role: Any, rect: Rect, program: Program) -> Iterator[Init]:
+        """Initial memory of the cores in `rect`, all of role `role`; tensors are resources or keys of `constants`."""
+        return iter(())
+
+    def constants(self) -> Mapping[str, np.ndarray[Any, Any]]:
+        """Small tensors this kernel computes at compile time."""
+        return {}
+
+    @abstractmethod
+    def interval(self, target: Target) -> int:
+        """Cycles between two tokens in steady state: the busiest core's work on one token."""
+
+    @abstractmethod
+    def latency(self, target: Target) -> int:
+        """Cycles from the first word of a token in to its last word out, the kernel otherwise idle."""
+
+    def roles(self) -> list[list[Hashable]]:
+        """Roles of all cores, by row and column."""
+        return [[self.role(r, c) for c in range(self.cols)] for r in range(self.rows)]
+
+    def memory(self, target: Target) -> int:
+        """Bytes the fullest core needs: data, code and queues. Blocks never grow along an axis, so the ends tell."""
+        rows, cols = _ends(self.rows), _ends(self.cols)
+        roles = dict.fromkeys(self.role(r, c) for r in rows for c in cols)
+        return max(memory_bytes(self.program(role), target) for role in roles)
+
+    def footprint(self, name: str) -> Footprint:
+        """The kernel as placer and router see it."""
+        return Footprint(name, self.cols, self.rows, self.inputs(), self.outputs(), self.routes())
+
+
+def _ends(length: int) -> set[int]:
+    """The first two and the last two places."""
+    return {0, min(1, length - 1), max(length - 2, 0), length - 1}
+
+
+def memory_bytes(program: Program, target: Target) -> int:
+    """Bytes of a core's memory a program takes: data regions, code, and the buffers of the queues it uses."""
+    queues = sum(target.input_depth[q] for q, _ in program.input_names)
+    queues += sum(target.output_depth[q] for q, _ in program.output_names)
+    return program.data_bytes + program.code_bytes + 4 * queues
+
+
+def vector(elements: float, target: Target, per_cycle: float = 1.0) -> int:
+    """Cycles of one vector instruction ( elements / width, plus a fixed issue and drain)."""
+    return int(-(-elements // per_cycle)) + target.vector_overhead_cycles
+
+
+def fmac_rate(storage: Dtype, target: Target) -> float:
+    """Multiply-accumulates per cycle with operands of `storage` and fp32 accumulation."""
+    return target.fmac_per_cycle_f16 if storage is Dtype.F16 else target.fmac_per_cycle_f32
+
+
+def hop(target: Target) -> int:
+    """Cycles for a word to leave a core, cross one link and enter the next core."""
+    return 2 * target.ramp_cycles + target.hop_cycles
+
+
+def row_multicast(row: int, cols: int) -> Lane:
+    """An input lane that enters at the west end of a row and is heard by every core of it."""
+    tail = [(c, row, bit(RAMP) | bit(EAST)) for c in range(cols - 1)] + [(cols - 1, row, bit(RAMP))]
+    return Lane(0, row, tuple(tail))
+
+
+def tap(col: int, row: int) -> Lane:
+    """An input lane heard by one core."""
+    return Lane(col, row, ((col, row, bit(RAMP)),))
+
+
+def chain_south(rows: int, cols: int, first: int = 0) -> tuple[InternalRoute, ...]:
+    """Down every column, from each core of rows first..rows-2 to the next, colours alternating by row."""
+    routes = []
+    for r in range(first, rows - 1):
+        colour = CHAIN_COLOURS[r % 2]
+        routes.append(InternalRoute(0, r, cols, 1, colour, bit(RAMP), bit(SOUTH)))
+        routes.append(InternalRoute(0, r + 1, cols, 1, colour, bit(NORTH), bit(RAMP)))
+    return tuple(routes)
+
+
+def chain_east(rows: int, cols: int) -> tuple[InternalRoute, ...]:
+    """Along every row, from each core to its east neighbour, colours alternating by column."""
+    routes = []
+    for c in range(cols - 1):
+        colour = CHAIN_COLOURS[c % 2]
+        routes.append(InternalRoute(c, 0, 1, rows, colour, bit(RAMP), bit(EAST)))
+        routes.append(InternalRoute(c + 1, 0, 1, rows, colour, bit(WEST), bit(RAMP)))
+    return tuple(routes)
+
+
+def chain_bindings(index: int, length: int) -> tuple[Binding, ...]:
+    """Queue bindings of place `index` in a chain of `length` cores."""
+    bound = []
+    if index > 0:
+        bound.append(Binding("in", CHAIN_IN, CHAIN_COLOURS[(index - 1) % 2]))
+    if index < length - 1:
+        bound.append(Binding("out", CHAIN_OUT, CHAIN_COLOURS[index % 2]))
+    return tuple(bound)
+
+
+def rectangles(roles: list[list[Hashable]]) -> list[tuple[Hashable, Rect]]:
+    """Cover a grid of roles with rectangles of equal role: runs along rows, equal consecutive rows joined."""
+
+    def runs(row: list[Hashable]) -> list[tuple[Hashable, int, int]]:
+        found: list[tuple[Hashable, int, int]] = []
+        for c, role in enumerate(row):
+            if found and found[-1][0] == role:
+                found[-1] = (role, found[-1][1], c + 1)
+            else:
+                found.append((role, c, c + 1))
+        return found
+
+    result: list[tuple[Hashable, Rect]] = []
+    start = 0
+    for r in range(1, len(roles) + 1):
+        if r < len(roles) and roles[r] == roles[start]:
+            continue
+        result += [(role, Rect((start, r), (a, b))) for role, a, b in runs(roles[start])]
+        start = r
+    return result
+
+
+def region_address(program: Program, name: str) -> int:
+    """Where a region lies in core memory."""
+    return next(region.address for region in program.regions if region.name == name)
+
+
+def vector_init(program: Program, region: str, dtype: Dtype, rect: Rect, tensor: str, count: int, *, offset: int = 0,
+                per_row: int = 0, per_col: int = 0) -> Init:  # fmt: skip
+    """A contiguous copy of `count` elements per core."""
+    address = region_address(program, region)
+    return Init(
+        0, rect.rows, rect.cols, address, dtype.value, count, (1, count), tensor, offset, per_row, per_col, (0, 1)
+    )

@@ -1,0 +1,196 @@
+"""Writing one core's program: memory regions, registers, queues and structured code.
+
+    b = CoreBuilder("double")
+    x = b.array("x", "buffer", Dtype.F32, 16)
+    with b.task("main"):
+        b.mov(x.all, b.take(2, 16))
+        b.binary("add", b.put(2, 16), x.all, x.all)
+    program = b.program()
+
+Code sits above the data, so addresses are known while the code is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from runtime.isa import (
+    REGISTERS,
+    Alu,
+    Binary,
+    Const,
+    Count,
+    Destination,
+    Dtype,
+    Fifo,
+    FifoDef,
+    Fmac,
+    If,
+    In,
+    Instr,
+    Integer,
+    Load,
+    Loop,
+    Map,
+    Mem,
+    Mov,
+    Out,
+    Program,
+    Reduce,
+    Reg,
+    Region,
+    Source,
+    Task,
+)
+
+ALIGNMENT = 4  # bytes: every region starts on a 32-bit word
+
+
+@dataclass(frozen=True)
+class Array:
+    """A region seen as elements of one type, with the descriptors kernels need."""
+
+    address: int
+    dtype: Dtype
+    count: int
+
+    @property
+    def all(self) -> Mem:
+        return self.part(0, self.count)
+
+    def part(self, start: int, extent: Count) -> Mem:
+        """Elements [start, start + extent)."""
+        return Mem(self.address + start * self.dtype.size, self.dtype, extent)
+
+    def at(self, index: int | Reg, start: int = 0) -> Mem:
+        """One element: a fixed one, or element `start + index` by register."""
+        if isinstance(index, int):
+            return self.part(start + index, 1)
+        return self.row(index, 1, 1, start)
+
+    def row(self, index: Reg, pitch: int, extent: Count, start: int = 0, stride: int = 1) -> Mem:
+        """`extent` elements, `stride` apart, from element `start + index*pitch`."""
+        size = self.dtype.size
+        return Mem(self.address + start * size, self.dtype, extent, stride, index, pitch * size)
+
+
+class CoreBuilder:
+    """Collects one program. Registers are handed out in order and freed at the end of a body."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._regions: list[Region] = []
+        self._fifos: list[FifoDef] = []
+        self._tasks: list[Task] = []
+        self._inputs: dict[int, str] = {}
+        self._outputs: dict[int, str] = {}
+        self._bodies: list[list[Instr]] = []
+        self._registers = 0
+
+    def array(self, name: str, owner: str, dtype: Dtype, count: int) -> Array:
+        """A new region of `count` elements."""
+        top = max((region.address + region.bytes for region in self._regions), default=0)
+        address = -(-top // ALIGNMENT) * ALIGNMENT
+        self._regions.append(Region(name, owner, address, count * dtype.size))
+        return Array(address, dtype, count)
+
+    def scalar(self, name: str, dtype: Dtype = Dtype.F32) -> Mem:
+        """A new buffer of one element."""
+        return self.array(name, "buffer", dtype, 1).all
+
+    def fifo(self, name: str, words: int) -> int:
+        """A new FIFO of `words` 32-bit words; its number."""
+        store = self.array(name, "fifo", Dtype.I32, words)
+        self._fifos.append(FifoDef(store.address, words))
+        return len(self._fifos) - 1
+
+    def name_queues(self, inputs: dict[int, str], outputs: dict[int, str]) -> None:
+        """Which queues the program uses, named for people."""
+        self._inputs.update(inputs)
+        self._outputs.update(outputs)
+
+    def register(self) -> Reg:
+        self._registers += 1
+        assert self._registers <= REGISTERS, f"{self._name} needs more than {REGISTERS} registers"
+        return Reg(self._registers - 1)
+
+    @contextmanager
+    def task(self, name: str = "main") -> Iterator[None]:
+        self._registers = 0
+        self._bodies.append([])
+        yield
+        self._tasks.append(Task(name, tuple(self._bodies.pop())))
+
+    @contextmanager
+    def loop(self, count: Count) -> Iterator[Reg]:
+        held = self._registers
+        counter = self.register()
+        self._bodies.append([])
+        yield counter
+        self._emit_nested(Loop(counter, count, tuple(self._bodies.pop())), held)
+
+    @contextmanager
+    def when(self, condition: Reg) -> Iterator[None]:
+        held = self._registers
+        self._bodies.append([])
+        yield
+        self._emit_nested(If(condition, tuple(self._bodies.pop())), held)
+
+    def take(self, queue: int, extent: int, dtype: Dtype = Dtype.F32) -> In:
+        return In(queue, extent, dtype)
+
+    def put(self, queue: int, extent: int, dtype: Dtype = Dtype.F32) -> Out:
+        return Out(queue, extent, dtype)
+
+    def pipe(self, fifo: int, extent: int) -> Fifo:
+        return Fifo(fifo, extent, Dtype.I32)
+
+    def mov(self, dst: Destination, a: Source) -> None:
+        self._emit(Mov(dst, a))
+
+    def fill(self, dst: Mem, value: float) -> None:
+        self._emit(Mov(dst, Const(value)))
+
+    def binary(self, op: str, dst: Destination, a: Source, b: Source) -> None:
+        self._emit(Binary(op, dst, a, b))
+
+    def fmac(self, dst: Mem, a: Source, b: Source) -> None:
+        self._emit(Fmac(dst, a, b))
+
+    def reduce(self, op: str, dst: Mem, a: Source) -> None:
+        self._emit(Reduce(op, dst, a))
+
+    def map(self, fn: str, dst: Destination, a: Source) -> None:
+        self._emit(Map(fn, dst, a))
+
+    def alu(self, op: str, a: Integer, b: Integer) -> Reg:
+        """A fresh register holding `a op b`."""
+        dst = self.register()
+        self._emit(Alu(op, dst, a, b))
+        return dst
+
+    def load(self, a: Mem) -> Reg:
+        """A fresh register holding the i32 word at `a`."""
+        dst = self.register()
+        self._emit(Load(dst, a))
+        return dst
+
+    def program(self) -> Program:
+        return Program(
+            self._name,
+            tuple(self._tasks),
+            tuple(self._regions),
+            tuple(self._fifos),
+            tuple(sorted(self._inputs.items())),
+            tuple(sorted(self._outputs.items())),
+        )
+
+    def _emit_nested(self, instr: Loop | If, held: int) -> None:
+        """Append a closed body; the registers it took are free again."""
+        self._registers = held
+        self._emit(instr)
+
+    def _emit(self, instr: Instr) -> None:
+        self._bodies[-1].append(instr)

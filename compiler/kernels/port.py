@@ -1,0 +1,63 @@
+"""port: where a stream meets the host, a column of routers at the west edge of the usable rectangle, without cores."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from compiler.floorplan import Footprint, Lane
+from compiler.kernels.base import Kernel
+from runtime.geometry import WEST
+from runtime.isa import Program
+from runtime.stream import Blocks
+from runtime.target import Target
+
+
+@dataclass(frozen=True)
+class Port(Kernel):
+    """Graph input (`direction` "in") or output ("out") `name`: a block of features per host channel."""
+
+    kind = "port"
+    name: str
+    direction: str
+    blocks: Blocks
+
+    @property
+    def rows(self) -> int:
+        return self.blocks.lanes
+
+    @property
+    def cols(self) -> int:
+        return 1
+
+    def inputs(self) -> dict[str, tuple[Lane, ...]]:
+        return {} if self.direction == "in" else {"x": self._lanes}
+
+    def outputs(self) -> dict[str, tuple[Lane, ...]]:
+        return {"y": self._lanes} if self.direction == "in" else {}
+
+    def roles(self) -> list[list[Hashable]]:
+        return []
+
+    def role(self, r: int, c: int) -> Hashable:
+        raise KeyError("a port has no cores")
+
+    def program(self, role: Any) -> Program:
+        raise KeyError("a port has no cores")
+
+    def memory(self, target: Target) -> int:
+        return 0
+
+    def footprint(self, name: str) -> Footprint:
+        return Footprint(name, 1, self.rows, self.inputs(), self.outputs(), edge="west")
+
+    def interval(self, target: Target) -> int:
+        return 1 + self.blocks.block
+
+    def latency(self, target: Target) -> int:
+        return 1 + self.blocks.block
+
+    @property
+    def _lanes(self) -> tuple[Lane, ...]:
+        return tuple(Lane(0, r, outside=WEST) for r in range(self.rows))

@@ -1,0 +1,117 @@
+"""core IR -> image: the last step, a plain transcription."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from compiler.ir.core import Op
+from compiler.passes.report import report
+from compiler.program.from_ir import program
+from compiler.resources import ResourceStore
+from compiler.route.table import rectangles
+from compiler.route.tree import from_text
+from runtime.geometry import Orientation
+from runtime.image import CORE, ROUTE, Block, Image, Init, Port, PortLane, Tensor
+from runtime.isa import INPUT_QUEUES, OUTPUT_QUEUES
+from runtime.target import Target
+
+
+def package(module: Op, resources: ResourceStore, target: Target, provenance: Mapping[str, Any]) -> Image:
+    """The image of a module at core level. `provenance` goes into the manifest beside the compile report."""
+    body = module.body
+    programs = {str(op.attrs["sym_name"]): program(op) for op in body.find("core.program")}
+    numbers = {name: number for number, name in enumerate(programs)}
+    blocks: list[Block] = []
+    inits: list[Init] = []
+    cores = [np.zeros(0, CORE)]
+    for op in body.find("core.block"):
+        block = _block(op, sum(map(len, cores)))
+        cores.append(_cores(op, block, numbers))
+        inits += [_init(inner, len(blocks)) for inner in op.body.find("core.init")]
+        blocks.append(block)
+    storage = _storage(inits)
+    options: Any = module.attrs["options"]
+    remarks = {op.attrs["sym_name"]: op.attrs["remark"] for op in body.find("core.block") if "remark" in op.attrs}
+    return Image(
+        target=target,
+        programs=list(programs.values()),
+        blocks=blocks,
+        cores=np.concatenate(cores),
+        routes=_routes(body.ops),
+        inits=inits,
+        tensors={name: Tensor(_stored(resources.get(name), dtypes)) for name, dtypes in sorted(storage.items())},
+        ports=[_port(op) for op in body.find("core.port")],
+        max_seq=options["max_seq"],
+        slots=options["slots"],
+        manifest={"provenance": dict(provenance), "report": {**report(module), "remarks": remarks}},
+    )
+
+
+def _block(op: Op, first: int) -> Block:
+    a: Any = op.attrs
+    orientation = Orientation(a["orientation"])
+    return Block(a["sym_name"], a["kind"], a["x"], a["y"], a["rows"], a["cols"], orientation, first, op.loc.names)
+
+
+def _cores(op: Op, block: Block, numbers: Mapping[str, int]) -> np.ndarray[Any, Any]:
+    table = np.zeros((block.rows, block.cols), CORE)
+    table["program"] = -1
+    table["inq"] = np.full(INPUT_QUEUES, -1, np.int8)
+    table["outq"] = np.full(OUTPUT_QUEUES, -1, np.int8)
+    for inner in op.body.ops:
+        a: Any = inner.attrs
+        if inner.name == "core.run":
+            table["program"][slice(*a["rows"]), slice(*a["cols"])] = numbers[a["program"].name]
+        elif inner.name == "core.bind":
+            queues = table["inq" if a["direction"] == "in" else "outq"]
+            queues[slice(*a["rows"]), slice(*a["cols"]), a["queue"]] = a["colour"]
+    return table.reshape(-1)
+
+
+def _init(op: Op, block: int) -> Init:
+    a: Any = op.attrs
+    return Init(block=block, **{**a, "tensor": a["tensor"].name})
+
+
+def _storage(inits: list[Init]) -> dict[str, set[str]]:
+    """Element types each tensor is wanted in."""
+    wanted: dict[str, set[str]] = {}
+    for init in inits:
+        wanted.setdefault(init.tensor, set()).add(init.dtype)
+    return wanted
+
+
+def _stored(array: np.ndarray[Any, Any], wanted: set[str]) -> np.ndarray[Any, Any]:
+    """As cores want it if all agree, which halves an fp16 image; else as it is, and the loader converts."""
+    if wanted == {"f16"} and array.dtype == np.float32:
+        return array.astype(np.float16)
+    if wanted == {"i32"} and array.dtype != np.int32:
+        return array.astype(np.int32)
+    return array
+
+
+def _routes(ops: list[Op]) -> np.ndarray[Any, Any]:
+    """The router table: kernels' own routes, and channels by colour and masks joined into rectangles."""
+    rows: list[tuple[int, ...]] = []
+    keys = ("x", "y", "w", "h", "colour", "inputs", "outputs")
+    cells: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+    for op in ops:
+        a: Any = op.attrs
+        if op.name == "core.block":
+            inner: list[Any] = [route.attrs for route in op.body.find("core.route")]
+            rows += [tuple(route[key] for key in keys) for route in inner]
+        elif op.name == "fabric.channel":
+            for x, y, inputs, outputs in from_text(a["tree"]):
+                cells.setdefault((a["colour"], inputs, outputs), []).append((y, x))
+    for masks, places in cells.items():
+        rows += [(*box, *masks) for box in rectangles(places)]
+    return np.array(sorted(rows), ROUTE)
+
+
+def _port(op: Op) -> Port:
+    a: Any = op.attrs
+    lanes = tuple(PortLane(*lane) for lane in a["lanes"])
+    return Port(a["name"], a["direction"], a["dtype"], a["shape"], a["features"], lanes, a.get("limit"))

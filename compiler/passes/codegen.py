@@ -1,0 +1,165 @@
+"""flow + fabric -> core: every kernel writes its core programs, memory and routes; channels stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from compiler.dialects import core, flow
+from compiler.floorplan import Lane, Placed
+from compiler.ir.core import Block, Op, Region, Symbol
+from compiler.ir.passes import Pass, PassContext, register
+from compiler.kernels.base import ZEROS, Binding, Kernel, rectangles
+from compiler.kernels.port import Port
+from compiler.passes.nets import Netlist
+from compiler.program.to_ir import program_op
+from compiler.resources import ResourceStore
+from compiler.route.table import rectangles as cover
+from runtime.geometry import RAMP, bit
+from runtime.image import Init
+from runtime.isa import Program
+
+
+@register
+@dataclass(frozen=True)
+class Codegen(Pass):
+    """Core programs for every kernel."""
+
+    name: ClassVar[str] = "codegen"
+    summary: ClassVar[str] = "write every core's program, memory contents and queue bindings"
+
+    def run(self, module: Op, ctx: PassContext) -> None:
+        _Codegen(module, ctx.resources).run()
+
+
+class _Codegen:
+    def __init__(self, module: Op, resources: ResourceStore) -> None:
+        self.module = module
+        self.resources = resources
+        self.netlist = Netlist(module)
+        self.colours = _channel_colours(module)
+        self.programs: dict[Program, Symbol] = {}
+        self.blocks: list[Op] = []
+
+    def run(self) -> None:
+        places = self.netlist.places()
+        for op, kernel, placed in zip(self.netlist.ops, self.netlist.kernels, places, strict=True):
+            self.blocks.append(
+                self.port(op, kernel, placed) if isinstance(kernel, Port) else self.block(op, kernel, placed)
+            )
+        channels = self.module.body.find("fabric.channel")
+        for old in reversed([old for old in self.module.body.ops if old.dialect == "flow"]):
+            old.erase()
+        for channel in channels:
+            self.module.body.ops.remove(channel)
+        programs = [program_op(program, symbol.name) for program, symbol in self.programs.items()]
+        for new in [*programs, *self.blocks, *channels]:
+            self.module.body.append(new)
+        self.module.attrs["phase"] = "core"
+
+    def port(self, op: Op, kernel: Port, placed: Placed) -> Op:
+        """The host's side of a stream: where each lane meets the fabric, and its colour."""
+        name, a = flow.name_of(op), op.attrs
+        end, lanes = next(iter((kernel.outputs() or kernel.inputs()).items()))
+        entries = []
+        for number, lane in enumerate(lanes):
+            x, y = placed.at(kernel.footprint(name), lane.col, lane.row)
+            colour = self.colours[f"{name}.{end}", number]
+            start, size = kernel.blocks.start(number), kernel.blocks.size(number)
+            entries.append((x, y, lane.outside, colour, start, size))
+        limit: dict[str, Any] = {"limit": a["limit"]} if "limit" in a else {}
+        return core.port_def(
+            loc=op.loc, name=a["name"], direction=kernel.direction, dtype=a["dtype"], shape=a["shape"],
+            features=kernel.blocks.features, lanes=tuple(entries), **limit,
+        )  # fmt: skip
+
+    def block(self, op: Op, kernel: Kernel, placed: Placed) -> Op:
+        """A kernel's rectangle."""
+        body, name = Block(), flow.name_of(op)
+        constants = {
+            key: Symbol(self.resources.add(array, f"{name}.{key}")) for key, array in kernel.constants().items()
+        }
+        constants[ZEROS] = Symbol(self.resources.add(np.zeros(1, np.float32), ZEROS))
+        for role, rect in rectangles(kernel.roles()):
+            program = kernel.program(role)
+            body.append(core.run_def(rows=rect.rows, cols=rect.cols, program=self.program(program)))
+            for init in kernel.inits(role, rect, program):
+                body.append(self.init(init, constants))
+        for bound in self.bindings(name, kernel):
+            body.append(bound)
+        footprint = kernel.footprint(name)
+        for internal in footprint.colours:
+            entry: dict[str, Any] = dict(zip(core.route_def.attrs, placed.route(footprint, internal), strict=True))
+            body.append(core.route_def(**entry))
+        remark: dict[str, Any] = {"remark": op.attrs["reason"]} if "reason" in op.attrs else {}
+        return core.block_def(
+            loc=op.loc, sym_name=name, kind=kernel.kind, x=placed.x, y=placed.y, rows=kernel.rows, cols=kernel.cols,
+            orientation=placed.orientation.code, regions=[Region(body)], **remark,
+        )  # fmt: skip
+
+    def program(self, program: Program) -> Symbol:
+        """The symbol of a program; equal programs are one, another of the same name gets a number."""
+        if program not in self.programs:
+            taken = {symbol.name for symbol in self.programs.values()}
+            name, number = program.name, 1
+            while name in taken:
+                number += 1
+                name = f"{program.name}.{number}"
+            self.programs[program] = Symbol(name)
+        return self.programs[program]
+
+    def init(self, init: Init, constants: dict[str, Symbol]) -> Op:
+        tensor = constants.get(init.tensor)
+        if tensor is None:
+            tensor = Symbol(init.tensor)
+        else:
+            self.resources.declare(self.module, tensor.name)
+        fields: dict[str, Any] = {key: getattr(init, key) for key in core.init_def.attrs}
+        return core.init_def(**{**fields, "tensor": tensor})
+
+    def bindings(self, name: str, kernel: Kernel) -> Iterable[Op]:
+        """Queues to colours: those of channels by lane, those of internal routes by core."""
+        queues = kernel.port_queues()
+        for direction, ports in (("in", kernel.inputs()), ("out", kernel.outputs())):
+            for port, lanes in ports.items():
+                for number, lane in enumerate(lanes):
+                    colour = self.colours[f"{name}.{port}", number]
+                    for col, row, width, height in cover(_hearers(lane)):
+                        yield _bind(row, col, height, width, Binding(direction, queues[port], colour))
+        cells: dict[Binding, list[tuple[int, int]]] = {}
+        for r in range(kernel.rows):
+            for c in range(kernel.cols):
+                for binding in kernel.bindings(r, c):
+                    cells.setdefault(binding, []).append((r, c))
+        for binding, places in cells.items():
+            for col, row, width, height in cover(places):
+                yield _bind(row, col, height, width, binding)
+
+
+def _bind(row: int, col: int, height: int, width: int, binding: Binding) -> Op:
+    return core.bind_def(
+        rows=(row, row + height), cols=(col, col + width),
+        direction=binding.direction, queue=binding.queue, colour=binding.colour,
+    )  # fmt: skip
+
+
+def _hearers(lane: Lane) -> list[tuple[int, int]]:
+    """(row, col) of the cores at a lane: those its tail gives words to, or the one that sends."""
+    if not lane.tail:
+        return [(lane.row, lane.col)]
+    return [(row, col) for col, row, outputs in lane.tail if outputs & bit(RAMP)]
+
+
+def _channel_colours(module: Op) -> dict[tuple[str, int], int]:
+    """Colour of every (kernel.port, lane)."""
+    colours: dict[tuple[str, int], int] = {}
+    for op in module.body.find("fabric.channel"):
+        a = op.attrs
+        sinks, lane, colour = a["sinks"], a["lane"], a["colour"]
+        assert isinstance(sinks, tuple) and isinstance(lane, int) and isinstance(colour, int)
+        for end in (a["source"], *sinks):
+            colours[str(end), lane] = colour
+    return colours

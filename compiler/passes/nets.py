@@ -1,0 +1,59 @@
+"""The streams of a placed flow module as nets between kernels: what place, route and codegen share."""
+
+from __future__ import annotations
+
+from compiler.dialects import flow
+from compiler.floorplan import Footprint, Net, Placed
+from compiler.ir.core import Op, Value
+from compiler.kernels.base import Kernel
+from compiler.kernels.table import kernel_of
+from runtime.geometry import Orientation
+from runtime.stream import Blocks
+
+
+class Netlist:
+    """Kernels of a module in order, and one net per stream; forks are wires only, so their readers join one net."""
+
+    def __init__(self, module: Op) -> None:
+        self.ops = [op for op in module.body.ops if flow.is_kernel(op)]
+        self.kernels: list[Kernel] = [kernel_of(op) for op in self.ops]
+        self.footprints: list[Footprint] = [
+            kernel.footprint(flow.name_of(op)) for op, kernel in zip(self.ops, self.kernels, strict=True)
+        ]
+        self.index = {id(op): i for i, op in enumerate(self.ops)}
+        self.nets = [self._net(op, number) for op in self.ops for number in range(len(op.results))]
+
+    def _net(self, op: Op, number: int) -> Net:
+        value = op.results[number]
+        type = flow.stream(value.type)
+        blocks = Blocks(type.features, type.block)
+        source = (self.index[id(op)], list(self.kernels[self.index[id(op)]].outputs())[number])
+        sinks = []
+        for user, position in _readers(value):
+            kernel = self.kernels[self.index[id(user)]]
+            sinks.append((self.index[id(user)], list(kernel.inputs())[position]))
+        words = tuple(1 + blocks.size(lane) for lane in range(blocks.lanes))
+        return Net(f"{flow.name_of(op)}.{source[1]}", source, tuple(sinks), words)
+
+    def places(self) -> list[Placed]:
+        """Where every kernel stands, from the ops' attributes."""
+        return [
+            Placed(int(str(a["x"])), int(str(a["y"])), Orientation(int(str(a["orientation"]))))
+            for a in (op.attrs for op in self.ops)
+        ]
+
+    def port_name(self, end: tuple[int, str]) -> str:
+        """`kernel.port` of an end of a net."""
+        return f"{self.footprints[end[0]].name}.{end[1]}"
+
+
+def _readers(value: Value) -> list[tuple[Op, int]]:
+    """Kernels that read a stream, with the operand's position, through forks."""
+    found: list[tuple[Op, int]] = []
+    for user, position in value.uses:
+        if user.name == "flow.fork":
+            for branch in user.results:
+                found += _readers(branch)
+        else:
+            found.append((user, position))
+    return found

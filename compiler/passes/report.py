@@ -1,0 +1,30 @@
+"""What passes found, kept in the module itself, so that it survives a stop and a resume from text.
+
+The `report` attribute of a module maps a pass to a few numbers and words. No wall-clock times: same input, same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compiler.ir.core import Attr, Op
+
+
+def note(module: Op, section: str, facts: Mapping[str, Attr]) -> None:
+    """Enter a pass's facts; a second call for the same section replaces them."""
+    module.attrs["report"] = {**report(module), section: dict(facts)}
+
+
+def report(module: Op) -> dict[str, Attr]:
+    """All facts noted so far, by section."""
+    found = module.attrs.get("report", {})
+    assert isinstance(found, Mapping)
+    return dict(found)
+
+
+def interval_cycles(module: Op) -> int:
+    """The pipeline's interval as the size pass found it."""
+    section = report(module).get("size")
+    value = section.get("interval_cycles") if isinstance(section, Mapping) else None
+    assert isinstance(value, int), "the size pass notes the interval"
+    return value

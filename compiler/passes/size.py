@@ -1,0 +1,146 @@
+"""flow -> flow: choose lanes and kernel shapes, cut streams down to the host's channels, size the fifos."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from compiler.dialects import flow
+from compiler.ir.core import Op, StreamType, Value
+from compiler.ir.passes import Pass, PassContext, register
+from compiler.kernels.base import memory_bytes
+from compiler.kernels.fifo import Fifo
+from compiler.kernels.table import kernel_of
+from compiler.passes.report import note
+from compiler.size.sizing import Sizer
+from runtime.errors import InfeasibleError
+from runtime.stream import Blocks
+from runtime.target import Target
+
+# Without --max-cores: at most this many cores, so that images stay small enough to execute core by core; and on a small
+# target at most this share of it, which leaves room to place and route.
+DEFAULT_CORES = 32768
+DEFAULT_SHARE = 0.5
+
+
+@register
+@dataclass(frozen=True)
+class Size(Pass):
+    """Balance the pipeline on at most `max_cores` cores."""
+
+    name: ClassVar[str] = "size"
+    summary: ClassVar[str] = "choose lanes and kernel shapes for the smallest interval under the memory and core limits"
+
+    max_cores: int = 0  # 0: DEFAULT_CORES, or DEFAULT_SHARE of a small target
+
+    def run(self, module: Op, ctx: PassContext) -> None:
+        target = ctx.target
+        assert target is not None, "size needs a target"
+        block = module.body
+        limit = min(self.max_cores, target.cores) if self.max_cores else default_cores(target)
+        sizer = Sizer([op for op in block.ops if op.dialect == "flow"], target)
+        sizing = sizer.best(limit)
+        if sizing is None:
+            raise _infeasible(sizer, limit, target, module, ctx)
+        for op in block.ops:
+            if op.dialect == "flow":
+                sizer.apply(op, sizing.blocks)
+        for op in sizer.ops:
+            sizer.choose(op, sizing.interval)
+        for op in [*block.find("flow.output"), *block.find("flow.input")]:
+            _fit_host_channels(op, target)
+        interval = _report(module, target)
+        for fifo in block.find("flow.fifo"):
+            _size_fifo(fifo, interval, target)
+
+
+def default_cores(target: Target) -> int:
+    """The core limit when the user names none."""
+    return min(DEFAULT_CORES, int(DEFAULT_SHARE * target.cores))
+
+
+def _infeasible(sizer: Sizer, limit: int, target: Target, module: Op, ctx: PassContext) -> InfeasibleError:
+    least = sizer.smallest()
+    weights = sum(
+        math.prod(ctx.resources.info(str(op.attrs["sym_name"])).shape) for op in module.body.find("builtin.resource")
+    )
+    have = f"{target.name} has {target.cores} cores of {target.memory_bytes // 1024} KiB; the limit is {limit}"
+    if least is None:
+        return InfeasibleError(
+            f"some kernel has no shape that fits the cores' memory and the wafer's sides ({weights} weights); {have}",
+            code="does-not-fit",
+            hint="use a larger target, --precision fp16, or a smaller --max-seq",
+        )
+    return InfeasibleError(
+        f"the model needs at least {least.cores} cores ({weights} weights, caches for the longest sequence); {have}",
+        code="does-not-fit",
+        hint="raise --max-cores, or use a larger target, --precision fp16, or a smaller --max-seq",
+    )
+
+
+def _fit_host_channels(port: Op, target: Target) -> None:
+    """Put a relane between a port and a stream of more lanes than the host has channels."""
+    inward = port.name == "flow.input"
+    value = port.result if inward else port.operands[0]
+    type = flow.stream(value.type)
+    if type.lanes <= target.host_channels:
+        return
+    ratio = -(-type.lanes // target.host_channels)
+    coarse = StreamType(type.features, type.block * ratio, type.dtype)
+    assert port.parent is not None
+    name = f"{port.attrs['sym_name']}.relane"
+    if not inward:
+        relane = flow.relane_def(value, types=[coarse], loc=port.loc, sym_name=name, ratio=ratio, merge=True)
+        port.parent.insert_before(port, relane)
+        port.set_operand(0, relane.result)
+        return
+    uses = list(value.uses)
+    value.type = coarse
+    relane = flow.relane_def(value, types=[type], loc=port.loc, sym_name=name, ratio=ratio, merge=False)
+    port.parent.ops.insert(port.parent.ops.index(port) + 1, relane)
+    relane.parent = port.parent
+    for user, index in uses:
+        user.set_operand(index, relane.result)
+
+
+def _report(module: Op, target: Target) -> int:
+    """Note what the choice comes to; the slowest kernel's interval (fifos follow the stream's pace)."""
+    slowest, interval = "", 0
+    for op in module.body.ops:
+        if not flow.is_kernel(op) or op.name == "flow.fifo":
+            continue
+        kernel = kernel_of(op)
+        if kernel.interval(target) > interval:
+            slowest, interval = flow.name_of(op), kernel.interval(target)
+    per_second = target.clock_ghz * 1e9 / interval
+    note(module, "size", {"interval_cycles": interval, "slowest_kernel": slowest, "tokens_per_second": per_second})
+    return interval
+
+
+def _size_fifo(fifo: Op, interval: int, target: Target) -> None:
+    """Enough tokens to cover the longer branch, as far as the core's memory goes; one is enough to stay alive."""
+    (join,) = fifo.result.users
+    latency = max(_branch_latency(value, target) for value in join.operands if value is not fifo.result)
+    wanted = -(-latency // interval) + 1
+    type = flow.stream(fifo.result.type)
+    blocks = Blocks(type.features, type.block)
+    room = target.memory_bytes - memory_bytes(Fifo(blocks, 0).program(blocks.block), target)
+    tokens = min(wanted, room // (4 * (1 + blocks.block)))
+    fifo.attrs["tokens"] = tokens
+    covers = "covers" if tokens == wanted else f"holds fewer than the {wanted} tokens that would cover"
+    fifo.attrs["reason"] = (
+        f"1 token keeps the join alive, since every kernel of the branch answers a token before it needs the next; "
+        f"{tokens} {covers} the branch's {latency} cycles at one token in {interval}"
+    )
+
+
+def _branch_latency(value: Value, target: Target) -> int:
+    """Cycles of the kernels between `value` and the fork its branch starts from."""
+    total = 0
+    op = value.op
+    while op is not None and op.name != "flow.fork" and op.operands:
+        if op.name != "flow.fifo":
+            total += kernel_of(op).latency(target)
+        op = op.operands[0].op
+    return total

@@ -1,0 +1,193 @@
+"""The placer: a constructive placement always, improved by CP-SAT; or a proof that nothing fits."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from compiler import floorplan
+from compiler.floorplan import Footprint, Net, Placed
+from compiler.place.constructive import Snake, construct
+from compiler.place.solver import Box, solve
+from compiler.place.windows import Window, improve
+from compiler.place.wire import Wire, cost, wires
+from runtime.errors import InfeasibleError, LimitError, WsecError
+from runtime.target import Target
+
+# Regions to try, the smallest first: area as a multiple of the kernels' area, width as a multiple of height.
+AREA_FACTORS = (1.6, 2.2, 3.5)
+ASPECTS = (0.5, 1.4, 3.0)
+SNAKES = ((60, 1), (100, 1), (60, 0))  # band in rows, price of a step as a multiple of the mean bundle's width / 16
+TIGHT_SNAKES = ((8, 1), (16, 1), (32, 1), (60, 0))  # when the region is the whole target
+
+
+@dataclass(frozen=True)
+class PlaceResult:
+    """A legal placement. Costs are in lane-hops: weight times Manhattan distance, summed over the wires.
+
+    `status` is OPTIMAL if every window was solved to its optimum (given the others), FEASIBLE if not. `bound` is the
+    sum over windows of the proved bound, `objective` that of the costs reached; a wire inside two windows counts twice.
+    """
+
+    placed: list[Placed]
+    constructive_cost: int
+    cost: int
+    box: Box  # (x, y, columns, rows) around all kernels
+    kernel_area: int
+    margin: int
+    status: str
+    objective: int
+    bound: int
+    windows: list[Window] = field(repr=False)
+    seconds: float = field(compare=False)
+
+    @property
+    def gap(self) -> float:
+        """Relative distance of `objective` from `bound`; 0 when every window is optimal."""
+        return (self.objective - self.bound) / self.objective if self.objective else 0.0
+
+
+def place(
+    kernels: Sequence[Footprint],
+    nets: Sequence[Net],
+    target: Target,
+    *,
+    seed: int = 0,
+    deterministic_limit: float = 12.0,
+    margin: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> PlaceResult:
+    """Places for `kernels`, given in topological order, at least `margin` cores apart where the target has room.
+
+    `deterministic_limit` bounds the improvement (0: none), in OR-tools' deterministic time, about seconds.
+    Raises InfeasibleError if it is proved that nothing fits, LimitError if no placement was found.
+    """
+    begin = time.perf_counter()
+    floorplan.check(kernels, nets)
+    _check_demand(kernels, target)
+    wiring = wires(kernels, nets)
+    found = _construct(kernels, wiring, target, margin)
+    if found is None:
+        margin, region = 0, target.usable
+        places = _pack(kernels, target, seed, deterministic_limit)
+    else:
+        places, region, margin = found
+    constructive_cost = cost(kernels, places, wiring)
+    windows: list[Window] = []
+    if deterministic_limit > 0:
+        places, windows = improve(
+            kernels, wiring, places, region,
+            margin=margin, seed=seed, limit=deterministic_limit, progress=progress,
+        )  # fmt: skip
+    verify(kernels, places, target)
+    return PlaceResult(
+        placed=places,
+        constructive_cost=constructive_cost,
+        cost=cost(kernels, places, wiring),
+        box=_bounding_box(kernels, places),
+        kernel_area=_area(kernels),
+        margin=margin,
+        status="OPTIMAL" if windows and all(w.status == "OPTIMAL" for w in windows) else "FEASIBLE",
+        objective=sum(window.after for window in windows),
+        bound=sum(window.bound for window in windows),
+        windows=windows,
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def verify(kernels: Sequence[Footprint], places: Sequence[Placed], target: Target) -> None:
+    """Raise WsecError unless kernels are disjoint and inside the usable rectangle, and host ports at its west edge."""
+    x0, y0, columns, rows = target.usable
+    taken = np.full((rows, columns), -1, np.int32)
+    for index, (kernel, place) in enumerate(zip(kernels, places, strict=True)):
+        x, y, w, h = place.box(kernel)
+        x, y = x - x0, y - y0
+        if x < 0 or y < 0 or x + w > columns or y + h > rows:
+            raise WsecError(f"{kernel.name} stands outside the target", code="illegal-placement")
+        if kernel.edge and (x or place.orientation.code):
+            raise WsecError(f"{kernel.name} is not at the west edge", code="illegal-placement")
+        under = taken[y : y + h, x : x + w]
+        if (under >= 0).any():
+            other = kernels[int(under.max())].name
+            raise WsecError(f"{kernel.name} overlaps {other}", code="illegal-placement")
+        under[:] = index
+
+
+def _area(kernels: Sequence[Footprint]) -> int:
+    return sum(kernel.cols * kernel.rows for kernel in kernels)
+
+
+def _bounding_box(kernels: Sequence[Footprint], places: Sequence[Placed]) -> Box:
+    boxes = [place.box(kernel) for kernel, place in zip(kernels, places, strict=True)]
+    west, north = min(box[0] for box in boxes), min(box[1] for box in boxes)
+    east, south = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)
+    return west, north, east - west, south - north
+
+
+def _check_demand(kernels: Sequence[Footprint], target: Target) -> None:
+    """The proofs that need no search: area, and each kernel alone."""
+    _, _, columns, rows = target.usable
+    hint = "use a larger target or a smaller model"
+    if _area(kernels) > columns * rows:
+        message = f"the kernels need {_area(kernels)} cores, {target.name} has {columns * rows} ({columns} x {rows})"
+        raise InfeasibleError(message, code="too-many-cores", hint=hint)
+    for kernel in kernels:
+        upright = kernel.cols <= columns and kernel.rows <= rows
+        turned = not kernel.edge and kernel.rows <= columns and kernel.cols <= rows
+        if not upright and not turned:
+            message = f"needs {kernel.cols} x {kernel.rows} cores, {target.name} has {columns} x {rows}"
+            raise InfeasibleError(message, code="kernel-too-large", where=kernel.name, hint=hint)
+    port_rows = sum(kernel.rows for kernel in kernels if kernel.edge)
+    if port_rows > rows:
+        message = f"the host ports need {port_rows} routers at the west edge, {target.name} has {rows}"
+        raise InfeasibleError(message, code="too-many-host-lanes", hint=hint)
+
+
+def _construct(
+    kernels: Sequence[Footprint], wiring: Sequence[Wire], target: Target, margin: int
+) -> tuple[list[Placed], Box, int] | None:
+    """The cheapest constructive placement in the smallest size of region where there is one; its region and margin."""
+    x, y, columns, rows = target.usable
+    price = max(1, round(np.mean([wire.weight for wire in wiring]) / 8)) if wiring else 1
+    demand = sum((kernel.cols + margin) * (kernel.rows + margin) for kernel in kernels)
+    trials: list[list[tuple[int, int, int, tuple[tuple[int, int], ...]]]] = [
+        [(*_shape(demand * factor, aspect, columns, rows), margin, SNAKES) for aspect in ASPECTS]
+        for factor in AREA_FACTORS
+    ]
+    trials += [[(columns, rows, gap, TIGHT_SNAKES)] for gap in range(margin, -1, -1)]
+    for size in trials:
+        best: tuple[int, list[Placed], Box, int] | None = None
+        for width, height, gap, snakes in dict.fromkeys(size):
+            region = (x, y, width, height)
+            for band, steps in snakes:
+                places = construct(kernels, wiring, region, Snake(width, band, price * steps), gap)
+                value = cost(kernels, places, wiring) if places else 0
+                if places and (best is None or value < best[0]):
+                    best = value, places, region, gap
+        if best:
+            return best[1:]
+    return None
+
+
+def _shape(area: float, aspect: float, columns: int, rows: int) -> tuple[int, int]:
+    """Width and height of a region of this area and about this aspect inside the target."""
+    width = min(columns, math.ceil(math.sqrt(area * aspect)))
+    height = min(rows, math.ceil(area / width))
+    return min(columns, math.ceil(area / height)), height
+
+
+def _pack(kernels: Sequence[Footprint], target: Target, seed: int, limit: float) -> list[Placed]:
+    """Any legal placement without gaps, by CP-SAT. Raises InfeasibleError or LimitError."""
+    movable = range(len(kernels))
+    answer = solve(kernels, movable, target.usable, (), (), (), margin=0, first=0, seed=seed, limit=max(limit, 1.0))
+    if answer.places:
+        return [answer.places[index] for index in movable]
+    need = f"{len(kernels)} kernels with {_area(kernels)} cores, {target.name} has {target.cores} cores"
+    hint = "use a larger target or a smaller model"
+    if answer.status == "INFEASIBLE":
+        raise InfeasibleError(f"no arrangement of the kernels fits: {need}", code="no-placement", hint=hint)
+    raise LimitError(f"no placement found within the limit: {need}", code="placement-limit", hint=hint)

@@ -1,0 +1,415 @@
+"""The router: a path and a colour for every lane of every net, by rip-up and reroute with negotiated congestion.
+
+A channel takes the first colour in which a path is about as short as without any other channel; then longer detours
+are allowed; then it goes through others at a price, they are torn out and routed again, and what was fought over gets
+dearer (PathFinder: McMurchie and Ebeling, 1995).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler import floorplan
+from compiler.floorplan import Footprint, Net, Placed
+from compiler.route.channels import Region, wanted
+from compiler.route.search import FIXED, FREE, HOP, Scratch, search
+from runtime.errors import InfeasibleError, LimitError, WsecError
+from runtime.geometry import DIRECTION_NAMES, OPPOSITE, bit
+from runtime.target import Target
+
+Array = npt.NDArray[Any]
+
+PADDING = 16  # cores around the kernels that routes may use
+CROWD = 2 * HOP  # cost of a router with all colours used
+SLACK = 2 * HOP  # a path this much dearer than the ideal one is taken at once
+DETOURS = ((3, 2, 8 * HOP), (6, 1, 64 * HOP))  # then costs up to ideal * a / b + c
+PENALTY = 8 * HOP  # crossing a router whose colour another channel has
+TOLL = 2 * HOP  # rise of the penalty with every conflict
+TEAR_LIMIT = 40  # how often one channel may be torn out
+NO_LIMIT = 1 << 24  # above the cost of any path
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One routed lane. `hops` are its routers as (x, y, inputs mask, outputs mask), tails included, sorted by y and x.
+
+    `length` counts the links outside the tails; `reach[i]` the links from the source to sink i's entry router.
+    """
+
+    net: int
+    lane: int
+    colour: int
+    hops: tuple[tuple[int, int, int, int], ...]
+    length: int
+    reach: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class RouteStats:
+    """`histogram[n]` routers carry n colours (routers without any are left out); link loads are in words per token."""
+
+    channels: int
+    hops: int
+    max_colours: int
+    max_colours_at: tuple[int, int]
+    histogram: dict[int, int]
+    max_load: int
+    max_load_at: tuple[int, int, str]
+    torn: int
+
+
+@dataclass(frozen=True)
+class RouteResult:
+    """The channels by net and lane. `seconds` is for people: it differs from run to run."""
+
+    channels: list[Channel]
+    stats: RouteStats
+    seconds: float = field(compare=False)
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """A routed channel: cell -> [inputs mask, outputs mask] of the path, without the tails' outputs."""
+
+    colour: int
+    cost: int
+    masks: dict[int, list[int]]
+    reach: dict[int, int]  # cell -> links from the source
+
+
+def route(
+    kernels: Sequence[Footprint],
+    placed: Sequence[Placed],
+    nets: Sequence[Net],
+    target: Target,
+    *,
+    capacity: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> RouteResult:
+    """A tree of routers and a colour for every lane of every net.
+
+    `capacity` is the most words per token that may cross a link in one direction (None: any). Raises InfeasibleError if
+    the kernels alone demand too many colours at a router or words on a link, LimitError if the search gives up.
+    """
+    begin = time.perf_counter()
+    floorplan.check(kernels, nets)
+    region = _region(kernels, placed, target)
+    router = _Router(kernels, placed, nets, region, target.colours, capacity or NO_LIMIT)
+    router.run(progress)
+    channels = [router.channel(i) for i in range(len(router.wanted))]
+    return RouteResult(channels, router.stats(), time.perf_counter() - begin)
+
+
+def _region(kernels: Sequence[Footprint], placed: Sequence[Placed], target: Target) -> Region:
+    x, y, columns, rows = target.usable
+    boxes = [place.box(kernel) for kernel, place in zip(kernels, placed, strict=True)]
+    west = max(x, min(box[0] for box in boxes) - PADDING)
+    north = max(y, min(box[1] for box in boxes) - PADDING)
+    east = min(x + columns, max(box[0] + box[2] for box in boxes) + PADDING)
+    south = min(y + rows, max(box[1] + box[3] for box in boxes) + PADDING)
+    return Region(west, north, east - west, south - north)
+
+
+class _Router:
+    """The state of the search: who owns which colour at which router, and how much crosses each link."""
+
+    def __init__(
+        self,
+        kernels: Sequence[Footprint],
+        placed: Sequence[Placed],
+        nets: Sequence[Net],
+        region: Region,
+        colours: int,
+        capacity: int,
+    ) -> None:
+        cells = region.cells
+        self.kernels, self.placed, self.nets = kernels, placed, nets
+        self.region, self.colours, self.capacity = region, colours, capacity
+        self.wanted = wanted(kernels, placed, nets, region)
+        self.owner = np.full((colours, cells), FREE, np.int32)
+        self.toll = np.zeros((colours, cells), np.int32)
+        self.used = np.zeros(cells, np.int32)
+        self.load = np.zeros((4, cells), np.int32)
+        self.crowd = np.array([CROWD * n * n // colours**2 for n in range(colours + 1)], np.int64)
+        self.blank, self.no_toll = np.full(cells, FREE, np.int32), np.zeros(cells, np.int32)
+        self.scratch = Scratch(cells)
+        self.trees: dict[int, _Tree] = {}
+        self.tears: Counter[int] = Counter()
+        self._claim_internal()
+        self._claim_tails()
+        self.base = self.load.copy()
+
+    # What is given: the kernels' own routes and the tails
+
+    def _claim_internal(self) -> None:
+        region = self.region
+        for kernel, place in zip(self.kernels, self.placed, strict=True):
+            for internal in kernel.colours:
+                x, y, w, h, colour, _, outputs = place.route(kernel, internal)
+                cells = (region.cell(x, y) + np.arange(h)[:, None] * region.width + np.arange(w)).ravel()
+                if colour >= self.colours or (self.owner[colour, cells] != FREE).any():
+                    message = f"internal colour {colour} is not there or used twice at one router"
+                    raise floorplan.FloorplanError(message, kernel.name)
+                self.owner[colour, cells] = FIXED
+                self.used[cells] += 1
+                self._add_load(cells, np.full(len(cells), outputs, np.uint8), internal.words)
+
+    def _claim_tails(self) -> None:
+        """Count the tails' loads, and prove that the fixed routes alone do not ask for too much."""
+        demand = self.used.copy()
+        for channel in self.wanted:
+            np.add.at(demand, channel.reserved, 1)
+            for tap in channel.taps:
+                self._add_load(tap.cells, tap.outputs, channel.words)
+        cell = int(demand.argmax())
+        if demand[cell] > self.colours:
+            message = f"lanes that start or end here need {demand[cell]} colours, the target has {self.colours}"
+            raise InfeasibleError(message, code="colours-exhausted", where=self._where(cell))
+        direction, cell = (int(i) for i in np.unravel_index(self.load.argmax(), self.load.shape))
+        if self.load[direction, cell] > self.capacity:
+            message = (
+                f"the kernel's own lanes carry {self.load[direction, cell]} words per token over the link to "
+                f"{DIRECTION_NAMES[direction]}, the limit is {self.capacity}"
+            )
+            raise InfeasibleError(message, code="link-overloaded", where=self._where(cell), hint="use more lanes")
+
+    def _add_load(self, cells: Array, outputs: Array, words: int) -> None:
+        for direction in range(4):
+            self.load[direction, cells[(outputs >> direction & 1) == 1]] += words
+
+    # The main loop
+
+    def run(self, progress: Callable[[int, int], None] | None) -> None:
+        """Route all channels: those with large tails first, then short ones before long ones."""
+        total = len(self.wanted)
+        queue = deque(sorted(range(total), key=self._priority))
+        while queue:
+            index = queue.popleft()
+            tree = self._best_tree(index)
+            if tree is None:
+                torn, tree = self._force(index)
+                queue.extendleft(reversed(torn))
+            self._commit(index, tree)
+            queue.extend(self._relieve(index, tree))
+            if progress:
+                progress(total - len(queue), total)
+
+    def _priority(self, index: int) -> tuple[int, int, int]:
+        channel = self.wanted[index]
+        return -(len(channel.reserved) // 256), channel.distance, index
+
+    def _best_tree(self, index: int) -> _Tree | None:
+        """A legal tree: of the first colour near the ideal, else of the cheapest colour within a detour."""
+        channel = self.wanted[index]
+        ideal = self._tree(index, FREE, self.blank, 0, NO_LIMIT)
+        if ideal is None:
+            return None
+        legal = [k for k in self._colour_order(index) if (self.owner[k, channel.reserved] == FREE).all()]
+        for colour in legal:
+            tree = self._tree(index, colour, self.owner[colour], 0, ideal.cost + SLACK)
+            if tree:
+                return tree
+        for factor, divisor, more in DETOURS:
+            best, limit = None, ideal.cost * factor // divisor + more
+            for colour in legal:
+                tree = self._tree(index, colour, self.owner[colour], 0, limit)
+                if tree:
+                    best, limit = tree, tree.cost - 1
+            if best:
+                return best
+        return None
+
+    def _colour_order(self, index: int) -> list[int]:
+        """The colour of the lane before first: bundles keep one colour where they can."""
+        before = self.trees.get(index - 1)
+        first = [before.colour] if before else []
+        return first + [k for k in range(self.colours) if k not in first]
+
+    def _force(self, index: int) -> tuple[list[int], _Tree]:
+        """The tree with the cheapest conflicts, after tearing out the channels whose colour it takes."""
+        channel = self.wanted[index]
+        best, limit = None, NO_LIMIT
+        for colour in range(self.colours):
+            owners = self.owner[colour, channel.reserved]
+            if (owners == FIXED).any():
+                continue
+            rivals = np.unique(owners[owners != FREE])
+            extra = sum(PENALTY + TOLL * self.tears[int(rival)] for rival in rivals)
+            tree = self._tree(index, colour, self.owner[colour], PENALTY, limit - extra)
+            if tree:
+                best, limit = tree, tree.cost + extra - 1
+        if best is None:
+            raise self._failure(index, "no colour is free of the kernels' own routes, or no link has room")
+        cells = self._cells(index, best)
+        owners = self.owner[best.colour, cells]
+        self.toll[best.colour, cells[owners != FREE]] += TOLL
+        torn = [int(rival) for rival in np.unique(owners[owners != FREE])]
+        for rival in torn:
+            self._tear(rival, index)
+        return torn, best
+
+    def _relieve(self, index: int, tree: _Tree) -> list[int]:
+        """Tear other channels out of the links that this one overloads, the heaviest first. Returns them."""
+        torn: list[int] = []
+        for cell, (_, outputs) in tree.masks.items():
+            for direction in range(4):
+                if not outputs >> direction & 1 or self.load[direction, cell] <= self.capacity:
+                    continue
+                self.toll[:, cell + self.region.step(direction)] += TOLL
+                torn.extend(self._unload(cell, direction, index))
+        return torn
+
+    def _unload(self, cell: int, direction: int, index: int) -> list[int]:
+        rivals = {int(i) for i in self.owner[:, cell] if i >= 0 and i != index}
+        on_link = [i for i in rivals if self.trees[i].masks.get(cell, (0, 0))[1] >> direction & 1]
+        torn = []
+        for rival in sorted(on_link, key=lambda i: (-self.wanted[i].words, self.tears[i], i)):
+            if self.load[direction, cell] <= self.capacity:
+                break
+            self._tear(rival, index)
+            torn.append(rival)
+        return torn
+
+    # Trees
+
+    def _tree(self, index: int, colour: int, owner: Array, penalty: int, limit: int) -> _Tree | None:
+        """A tree for a channel in one colour, whose owners by cell are `owner`; None if its cost exceeds `limit`."""
+        channel = self.wanted[index]
+        masks: dict[int, list[int]] = {channel.source: [channel.origin, 0]}
+        reach = {channel.source: 0}
+        changed = [(channel.reserved, owner[channel.reserved])]
+        owner[channel.reserved] = index
+        cost = 0
+        for i in channel.order:
+            step = self._connect(index, i, masks, reach, owner, colour, penalty, limit - cost)
+            if step < 0:
+                cost = -1
+                break
+            cost += step
+            cells = np.array(list(masks), np.int64)
+            changed.append((cells, owner[cells]))
+            owner[cells] = index
+        for cells, before in reversed(changed):
+            owner[cells] = before
+        return _Tree(colour, cost, masks, reach) if cost >= 0 else None
+
+    def _connect(
+        self,
+        index: int,
+        sink: int,
+        masks: dict[int, list[int]],
+        reach: dict[int, int],
+        owner: Array,
+        colour: int,
+        penalty: int,
+        limit: int,
+    ) -> int:
+        """Add the cheapest path from the tree to one tap; returns its cost, or -1."""
+        channel, scratch, region = self.wanted[index], self.scratch, self.region
+        tap = channel.taps[sink]
+        scratch.now += 1
+        cost = search(
+            region.width, region.cells, np.array(list(masks), np.int64), tap.entry, tap.sides, index, owner,
+            self.no_toll if colour == FREE else self.toll[colour], self.used, self.crowd, self.load, self.base, channel.words, self.capacity,
+            penalty, limit, scratch.distance, scratch.stamp, scratch.parent, scratch.now,
+        )  # fmt: skip
+        if cost < 0:
+            return -1
+        path = []
+        cell = tap.entry
+        while (direction := int(scratch.parent[cell])) >= 0:
+            path.append((cell, direction))
+            cell -= region.step(direction)
+        for cell, direction in reversed(path):
+            before = cell - region.step(direction)
+            masks[before][1] |= bit(direction)
+            masks[cell] = [bit(OPPOSITE[direction]), 0]
+            reach[cell] = reach[before] + 1
+        return int(cost)
+
+    def _cells(self, index: int, tree: _Tree) -> Array:
+        """All routers of a channel: its path and its tails, each once."""
+        return np.unique(np.concatenate([np.array(list(tree.masks), np.int64), self.wanted[index].reserved]))
+
+    def _commit(self, index: int, tree: _Tree) -> None:
+        cells = self._cells(index, tree)
+        self.owner[tree.colour, cells] = index
+        self.used[cells] += 1
+        self._count_path(index, tree, 1)
+        self.trees[index] = tree
+
+    def _tear(self, index: int, by: int) -> None:
+        self.tears[index] += 1
+        if self.tears[index] > TEAR_LIMIT:
+            raise self._failure(index, f"torn out {TEAR_LIMIT} times, last by {self._name(by)}")
+        tree = self.trees.pop(index)
+        cells = self._cells(index, tree)
+        self.owner[tree.colour, cells] = FREE
+        self.used[cells] -= 1
+        self._count_path(index, tree, -1)
+
+    def _count_path(self, index: int, tree: _Tree, sign: int) -> None:
+        outputs = np.array([mask for _, mask in tree.masks.values()], np.uint8)
+        self._add_load(np.array(list(tree.masks), np.int64), outputs, sign * self.wanted[index].words)
+
+    # Results
+
+    def channel(self, index: int) -> Channel:
+        """A routed channel with its tails merged in."""
+        channel, tree = self.wanted[index], self.trees[index]
+        masks = {cell: list(pair) for cell, pair in tree.masks.items()}
+        for tap in channel.taps:
+            for cell, inputs, outputs in zip(*(a.tolist() for a in (tap.cells, tap.inputs, tap.outputs)), strict=True):
+                pair = masks.setdefault(cell, [0, 0])
+                pair[0] |= inputs
+                pair[1] |= outputs
+        hops = tuple((*self.region.at(cell), pair[0], pair[1]) for cell, pair in sorted(masks.items()))
+        reach = tuple(tree.reach[tap.entry] for tap in channel.taps)
+        return Channel(channel.net, channel.lane, tree.colour, hops, len(tree.masks) - 1, reach)
+
+    def stats(self) -> RouteStats:
+        crowded = int(self.used.argmax())
+        direction, loaded = (int(i) for i in np.unravel_index(self.load.argmax(), self.load.shape))
+        counts = np.bincount(self.used[self.used > 0])
+        return RouteStats(
+            channels=len(self.wanted),
+            hops=sum(len(tree.masks) - 1 for tree in self.trees.values()),
+            max_colours=int(self.used[crowded]),
+            max_colours_at=self.region.at(crowded),
+            histogram={n: int(count) for n, count in enumerate(counts) if count},
+            max_load=int(self.load[direction, loaded]),
+            max_load_at=(*self.region.at(loaded), DIRECTION_NAMES[direction]),
+            torn=sum(self.tears.values()),
+        )
+
+    # Messages
+
+    def _name(self, index: int) -> str:
+        channel = self.wanted[index]
+        return f"{self.nets[channel.net].name} lane {channel.lane}"
+
+    def _where(self, cell: int) -> str:
+        x, y = self.region.at(cell)
+        return f"router ({x}, {y})"
+
+    def _failure(self, index: int, reason: str) -> WsecError:
+        channel = self.wanted[index]
+        net = self.nets[channel.net]
+        crowded = int(channel.reserved[self.used[channel.reserved].argmax()])
+        ends = ", ".join(self.kernels[sink].name for sink, _ in net.sinks)
+        owners = self.owner[:, channel.reserved]
+        free = np.flatnonzero(((owners == FREE) | (owners == index)).all(axis=1)).tolist()
+        message = (
+            f"no route from {self.kernels[net.source[0]].name} to {ends}: {reason}; colours free at its ends: "
+            f"{free or 'none'}; most crowded of its ends: {self._where(crowded)} with {self.used[crowded]} of "
+            f"{self.colours} colours"
+        )
+        hint = "place with a larger margin, or use fewer lanes"
+        return LimitError(message, code="no-route", where=self._name(index), hint=hint)

@@ -1,0 +1,67 @@
+"""Streams that must lie on lanes in the same way, and the kernels that depend on it.
+
+Kernels that are a line of cores (norm, join, map, fifo) and forks keep the block of their stream; a matvec or a lookup
+may change it, attention fixes it. So streams fall into classes, each with one block to choose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from compiler.dialects import flow
+from compiler.ir.core import Op, Value
+
+KEEP_BLOCK = frozenset({"flow.norm", "flow.join", "flow.map", "flow.fifo", "flow.fork"})
+
+
+@dataclass
+class StreamClass:
+    """Streams of `features` with one block; `fixed` if a kernel dictates it. `kernels` read or write one of them."""
+
+    features: int
+    streams: list[Value] = field(default_factory=list)
+    kernels: list[Op] = field(default_factory=list)
+    fixed: int | None = None
+
+    @property
+    def at_host(self) -> bool:
+        """Does a stream of the class come from or go to the host?"""
+        return any(op.name in ("flow.input", "flow.output") for op in self.kernels)
+
+
+def find_classes(ops: list[Op]) -> list[StreamClass]:
+    """All classes, in order of first appearance."""
+    owner: dict[Value, StreamClass] = {}
+    for op in ops:
+        for value in op.results:
+            source = op.operands[0] if op.name in KEEP_BLOCK else None
+            cls = owner[source] if source is not None else StreamClass(flow.stream(value.type).features)
+            cls.streams.append(value)
+            owner[value] = cls
+        if op.name == "flow.join":
+            _merge(owner, owner[op.operands[0]], owner[op.operands[1]])
+    classes = list({id(cls): cls for cls in owner.values()}.values())
+    for op in ops:
+        touched = {id(owner[value]): owner[value] for value in (*op.operands, *op.results)}
+        for cls in touched.values():
+            cls.kernels.append(op)
+        _fix(op, owner)
+    return classes
+
+
+def _merge(owner: dict[Value, StreamClass], kept: StreamClass, gone: StreamClass) -> None:
+    if kept is gone:
+        return
+    kept.streams += gone.streams
+    for value in gone.streams:
+        owner[value] = kept
+
+
+def _fix(op: Op, owner: dict[Value, StreamClass]) -> None:
+    if op.name == "flow.attention":
+        head_dim = op.attrs["head_dim"]
+        assert isinstance(head_dim, int)
+        owner[op.operands[0]].fixed = 3 * head_dim
+        owner[op.result].fixed = head_dim
+    elif op.name == "flow.lookup":
+        owner[op.operands[0]].fixed = 1

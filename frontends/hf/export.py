@@ -1,0 +1,198 @@
+"""PyTorch to ONNX: build a GPT, export it with `torch.onnx.export`, and validate the file against torch."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from frontends.hf.build import build_model
+from runtime.errors import InputError, NumericsError
+
+if TYPE_CHECKING:
+    from transformers import GPT2LMHeadModel
+
+OPSET = 20  # the first with Gelu; LayerNormalization came with 17
+# max|err| / max|ref| between torch and onnxruntime: about 6 times what two correct implementations differ by.
+TOLERANCE = {"fp32": 2e-5, "fp16": 5e-3}
+
+Precision = Literal["fp32", "fp16"]
+Exporter = Literal["dynamo", "legacy"]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written; `max_error` is max|err|/max|ref| against torch, None if it was not validated."""
+
+    path: Path
+    parameters: int
+    nodes: int
+    opset: int
+    max_error: float | None
+    seconds: float
+
+
+def export(
+    model: str,
+    output: Path,
+    *,
+    seed: int = 0,
+    layers: int | None = None,
+    width: int | None = None,
+    heads: int | None = None,
+    vocab: int | None = None,
+    ctx: int | None = None,
+    precision: Precision = "fp32",
+    exporter: Exporter = "dynamo",
+    validate: bool = True,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Write `output` (and `output.data` where the weights go outside): input_ids [batch, seq] -> logits.
+
+    `model` is a preset, a checkpoint folder or a hub name (see `build_model`); `layers` ... `ctx` change a preset's
+    shape. Nothing is left behind if it fails. `progress` is told each stage as it begins.
+
+    Raises InputError for a model that cannot be built, NumericsError if the file disagrees with torch.
+    """
+    _require_torch()
+    started = time.monotonic()
+    tell = progress or (lambda _stage: None)
+    overrides = {"layers": layers, "width": width, "heads": heads, "vocab": vocab, "ctx": ctx}
+    output = Path(output)
+    if not output.parent.is_dir():
+        raise InputError("the folder does not exist", code="no-folder", where=str(output.parent))
+    with _quiet(), tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as folder:
+        tell("building the model")
+        torch_model = build_model(
+            model, seed=seed, overrides={key: value for key, value in overrides.items() if value is not None}
+        )
+        if precision == "fp16":
+            torch_model = torch_model.half()
+        tell("exporting to ONNX")
+        draft = Path(folder) / output.name
+        _export(torch_model, draft, exporter)
+        error = None
+        if validate:
+            tell("validating against torch")
+            error = _validate(torch_model, draft, precision, seed)
+        nodes, opset = _describe(draft)
+        # The model goes last: a reader never sees it without its weights.
+        for file in sorted(draft.parent.iterdir(), key=lambda file: file == draft):
+            file.replace(output.parent / file.name)
+    return ExportReport(
+        path=output,
+        parameters=sum(parameter.numel() for parameter in torch_model.parameters()),
+        nodes=nodes,
+        opset=opset,
+        max_error=error,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _require_torch() -> None:
+    try:
+        import onnxscript  # noqa: F401
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"exporting needs {error.name}, which is not installed",
+            code="missing-package",
+            hint="pip install 'wsec[gpt]'",
+        ) from error
+
+
+def _export(model: GPT2LMHeadModel, path: Path, exporter: Exporter) -> None:
+    import torch
+
+    from frontends.hf.tracing import LogitsOnly
+
+    # Sizes of 0 or 1 would be taken for constants by the tracer.
+    sample = torch.zeros((2, min(8, model.config.n_positions)), dtype=torch.int64)
+    names = {"input_names": ["input_ids"], "output_names": ["logits"], "opset_version": OPSET, "verbose": False}
+    if exporter == "dynamo":
+        dims = {0: torch.export.Dim("batch"), 1: torch.export.Dim("seq", max=model.config.n_positions)}
+        torch.onnx.export(model, (sample,), path, dynamo=True, dynamic_shapes={"input_ids": dims}, **names)
+        _strip_metadata(path)
+        return
+    axes = {name: {0: "batch", 1: "seq"} for name in ("input_ids", "logits")}
+    torch.onnx.export(LogitsOnly(model).eval(), (sample,), path, dynamo=False, dynamic_axes=axes, **names)
+    _gather_external_data(path)
+
+
+def _strip_metadata(path: Path) -> None:
+    """Drop the stack traces of every node: they hold this machine's paths, and are most of the file."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    for item in (model, model.graph, *model.graph.node, *model.graph.value_info):
+        item.ClearField("metadata_props")
+    onnx.save(model, path)
+
+
+def _gather_external_data(path: Path) -> None:
+    """Above 2 GB the legacy exporter writes one file per tensor; put them into a single `<name>.data`."""
+    import onnx
+
+    scattered = [file for file in path.parent.iterdir() if file != path]
+    if not scattered:
+        return
+    model = onnx.load(path)
+    for file in (path, *scattered):
+        file.unlink()
+    onnx.save(model, path, save_as_external_data=True, location=f"{path.name}.data")
+
+
+def _validate(model: GPT2LMHeadModel, path: Path, precision: Precision, seed: int) -> float:
+    """The worst max|err|/max|ref| over two shapes, neither of them the traced one."""
+    import onnxruntime
+    import torch
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    random = np.random.default_rng(seed)
+    worst = 0.0
+    for batch, seq in ((1, 5), (3, 11)):
+        shape = (batch, min(seq, model.config.n_positions))
+        ids = random.integers(0, model.config.vocab_size, shape, dtype=np.int64)
+        with torch.no_grad():
+            reference = model(torch.from_numpy(ids)).logits.float().numpy()
+        (logits,) = session.run(None, {"input_ids": ids})
+        worst = max(worst, float(np.abs(logits - reference).max() / np.abs(reference).max()))
+    # Written so that a NaN fails.
+    if not worst <= TOLERANCE[precision]:
+        raise NumericsError(
+            f"the file differs from torch: max|err|/max|ref| = {worst:.2e}, allowed {TOLERANCE[precision]:.0e}",
+            code="export-mismatch",
+            hint="try the other exporter",
+        )
+    return worst
+
+
+def _describe(path: Path) -> tuple[int, int]:
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    return len(model.graph.node), next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep exporter chatter off the terminal: prints, warnings and log lines below ERROR."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,38 @@
+"""Tied weights that an exporter wrote twice, the second time transposed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from frontends.onnx.load import LoadedModel, Node
+from frontends.onnx.tensors import Weight
+
+SAMPLE = 64  # elements compared before anything else is read
+ROWS = 4096  # compared at a time
+
+
+def transposed_tables(model: LoadedModel, nodes: Iterable[Node]) -> dict[str, str]:
+    """{name: table} for each constant that is the transpose of a lookup table: an output head tied to its embedding.
+
+    Tables written twice as they are need no care: constants are known by their contents.
+    """
+    tables = {node.inputs[0] for node in nodes if node.op_type == "Gather"}
+    matrices = [weight for weight in model.weights.values() if weight.dtype.kind == "f" and len(weight.shape) == 2]
+    sources = [weight for weight in matrices if weight.name in tables]
+    found = {}
+    for weight in matrices:
+        source = next((table for table in sources if weight.name not in tables and _transposed(table, weight)), None)
+        if source is not None:
+            found[weight.name] = source.name
+    return found
+
+
+def _transposed(a: Weight, b: Weight) -> bool:
+    if a.shape != b.shape[::-1] or a.dtype != b.dtype:
+        return False
+    left, right = a.array(), b.array().T
+    if not np.array_equal(left[:1, :SAMPLE], right[:1, :SAMPLE]):
+        return False
+    return all(np.array_equal(left[r : r + ROWS], right[r : r + ROWS]) for r in range(0, len(left), ROWS))

@@ -1,0 +1,225 @@
+"""From router tables to wires: every source of wavelets is followed hop by hop to all the queues it fills.
+
+Nothing else connects two cores. What the tables get wrong is a `MachineFault` with its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from runtime.faults import MachineFault
+from runtime.geometry import OPPOSITE, RAMP, STEP, bit
+from runtime.image import Image, PortLane
+from runtime.target import Target
+
+Ints = np.ndarray[Any, np.dtype[np.int32]]
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+FAULTS = (
+    ("", ""),
+    ("route-refused", "the router does not take this colour from this direction"),
+    ("route-off-wafer", "the route leaves the usable part of the wafer where no host port is"),
+    ("route-no-queue", "the route ends at a core that has no input queue bound to this colour"),
+    ("route-loop", "the route comes back to a router it has passed"),
+    ("route-two-sources", "a second source is routed to this input queue"),
+    ("route-dead-end", "the router takes this colour but sends it nowhere"),
+)
+OK, REFUSED, OFF_WAFER, NO_QUEUE, LOOP, TWO_SOURCES, DEAD_END = range(len(FAULTS))
+
+
+@dataclass(frozen=True)
+class Window:
+    """The rectangle of routers in use; tables are indexed [y - y0, x - x0, colour]."""
+
+    x0: int
+    y0: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Wires:
+    """Where each source's wavelets go: source s fills queues `sinks[first[s]:first[s+1]]`."""
+
+    first: Ints
+    sinks: Ints
+
+
+def window_of(target: Target) -> Window:
+    """All routers that programs may use."""
+    return Window(*target.usable)
+
+
+@njit(cache=True, error_model="numpy")
+def _paint(routes: Ints, x0: int, y0: int, inputs: Bytes, outputs: Bytes) -> int:
+    """Expand rectangles; the index of the first route that configures a router's colour twice, or -1."""
+    for i in range(len(routes)):
+        x, y, w, h, colour, takes, gives = routes[i]
+        for row in range(y - y0, y - y0 + h):
+            for col in range(x - x0, x - x0 + w):
+                if inputs[row, col, colour] | outputs[row, col, colour]:
+                    return i
+                inputs[row, col, colour] = takes
+                outputs[row, col, colour] = gives
+    return -1
+
+
+def _tables(image: Image, window: Window) -> tuple[Bytes, Bytes]:
+    """Input and output masks of every router in the window."""
+    routes = np.stack([image.routes[name].astype(np.int32) for name in image.routes.dtype.names or ()], axis=1)
+    routes = np.ascontiguousarray(routes)
+    x, y, w, h, colour, takes, gives = routes.T
+    wrong = (x < window.x0) | (y < window.y0) | (x + w > window.x0 + window.width) | (y + h > window.y0 + window.height)
+    wrong |= (colour >= image.target.colours) | ((takes | gives) >= bit(RAMP + 1))
+    if wrong.any():
+        row = routes[int(np.argmax(wrong))]
+        message = f"route over {row[2]} x {row[3]} routers leaves the usable wafer, or has no such colour or port"
+        raise MachineFault(message, code="route-range", x=int(row[0]), y=int(row[1]), colour=int(row[4]))
+    shape = (window.height, window.width, image.target.colours)
+    inputs, outputs = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    twice = _paint(routes, window.x0, window.y0, inputs, outputs)
+    if twice >= 0:
+        row = routes[twice]
+        message = f"route over {row[2]} x {row[3]} routers configures a router's colour a second time"
+        raise MachineFault(message, code="route-twice", x=int(row[0]), y=int(row[1]), colour=int(row[4]))
+    return inputs, outputs
+
+
+_STEPS = np.array(STEP, np.int32)
+_OPPOSITE = np.array(OPPOSITE, np.int32)
+
+
+@njit(cache=True, error_model="numpy")
+def _trace(
+    sources: Ints,
+    inputs: Bytes,
+    outputs: Bytes,
+    queues: Ints,
+    exits: Ints,
+    steps: Ints,
+    opposite: Ints,
+    sinks: Ints,
+    first: Ints,
+    fault: Ints,
+) -> int:
+    """Walk the tree of each source (col, row, direction it enters by, colour).
+
+    queues[row, col, colour] and exits[i] = (col, row, side, colour, queue) name the queues at the ends. Fills
+    first[s+1] and sinks; returns a fault number and fault = (col, row, direction, colour).
+    """
+    height, width, _ = inputs.shape
+    fed = np.full(len(sinks), -1, np.int32)
+    seen = np.full((height, width), -1, np.int32)
+    stack = np.zeros((height * width, 3), np.int32)
+    count = 0
+    for s in range(len(sources)):
+        colour = sources[s, 3]
+        stack[0] = sources[s, :3]
+        seen[stack[0, 1], stack[0, 0]] = s
+        depth = 1
+        while depth:
+            depth -= 1
+            col, row, entry = stack[depth]
+            fault[0], fault[1], fault[2], fault[3] = col, row, entry, colour
+            if not inputs[row, col, colour] >> entry & 1:
+                return REFUSED
+            mask = outputs[row, col, colour]
+            if mask == 0:
+                return DEAD_END
+            for direction in range(5):
+                if not mask >> direction & 1:
+                    continue
+                fault[2] = direction
+                queue = -1
+                if direction == RAMP:
+                    queue = queues[row, col, colour]
+                    if queue < 0:
+                        return NO_QUEUE
+                else:
+                    next_col, next_row = col + steps[direction, 0], row + steps[direction, 1]
+                    if 0 <= next_col < width and 0 <= next_row < height:
+                        if seen[next_row, next_col] == s:
+                            return LOOP
+                        seen[next_row, next_col] = s
+                        stack[depth, 0], stack[depth, 1], stack[depth, 2] = next_col, next_row, opposite[direction]
+                        depth += 1
+                        continue
+                    for e in range(len(exits)):
+                        if (
+                            exits[e, 0] == col
+                            and exits[e, 1] == row
+                            and exits[e, 2] == direction
+                            and exits[e, 3] == colour
+                        ):
+                            queue = exits[e, 4]
+                    if queue < 0:
+                        return OFF_WAFER
+                if fed[queue] >= 0:
+                    return TWO_SOURCES
+                fed[queue] = s
+                sinks[count] = queue
+                count += 1
+        first[s + 1] = count
+    return OK
+
+
+def _lane(image: Image, window: Window, lane: PortLane) -> tuple[int, int, int, int]:
+    """(col, row, side, colour) of a host lane, which must stand on an outer side of the window."""
+    col, row = lane.x - window.x0, lane.y - window.y0
+    inside = 0 <= col < window.width and 0 <= row < window.height
+    if not inside or not 0 <= lane.side < RAMP or not 0 <= lane.colour < image.target.colours:
+        raise MachineFault("a host port lane is not on the wafer", code="port-place", x=lane.x, y=lane.y)
+    dx, dy = STEP[lane.side]
+    if 0 <= col + dx < window.width and 0 <= row + dy < window.height:
+        raise MachineFault(
+            "a host port lane is not on the edge of the usable wafer",
+            code="port-place",
+            x=lane.x,
+            y=lane.y,
+            colour=lane.colour,
+            direction=lane.side,
+        )
+    return col, row, lane.side, lane.colour
+
+
+def connect(
+    image: Image,
+    core_xy: Ints,
+    input_queue: Ints,
+    outputs: Ints,
+    lanes_in: list[PortLane],
+    lanes_out: list[PortLane],
+    out_queue: int,
+) -> Wires:
+    """Trace all sources: first the core outputs, then the host's input lanes.
+
+    core_xy: [cores, 2] coordinates. input_queue: [queues, 2], the core and colour of each input queue (colour -1: none).
+    outputs: [sources, 2], the core and colour of each output queue in use. Host output lane l fills queue out_queue + l.
+    Raises MachineFault.
+    """
+    window = window_of(image.target)
+    takes, gives = _tables(image, window)
+    origin = np.array([window.x0, window.y0], np.int32)
+    local = core_xy - origin
+    queues = np.full(takes.shape, -1, np.int32)
+    numbers = np.flatnonzero(input_queue[:, 1] >= 0).astype(np.int32)
+    owner, colour = input_queue[numbers].T
+    queues[local[owner, 1], local[owner, 0], colour] = numbers
+    hosts = [_lane(image, window, lane) for lane in lanes_in]
+    ramps = np.full(len(outputs), RAMP, np.int32)
+    from_cores = np.column_stack([local[outputs[:, 0]], ramps, outputs[:, 1]])
+    sources = np.concatenate([from_cores, np.array(hosts, np.int32).reshape(-1, 4)]).astype(np.int32)
+    exits = [(*_lane(image, window, lane), out_queue + i) for i, lane in enumerate(lanes_out)]
+    sinks = np.zeros(out_queue + len(lanes_out), np.int32)
+    first, fault = np.zeros(len(sources) + 1, np.int32), np.zeros(4, np.int32)
+    ends = np.array(exits, np.int32).reshape(-1, 5)
+    number = _trace(sources, takes, gives, queues, ends, _STEPS, _OPPOSITE, sinks, first, fault)
+    if number != OK:
+        code, message = FAULTS[number]
+        x, y, direction, at_colour = int(fault[0]) + window.x0, int(fault[1]) + window.y0, int(fault[2]), int(fault[3])
+        raise MachineFault(message, code=code, x=x, y=y, colour=at_colour, direction=direction)
+    return Wires(first, sinks[: first[-1]].copy())

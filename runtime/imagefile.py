@@ -1,0 +1,280 @@
+"""Reading and writing `.wse` files: one flat file, safe to load from strangers.
+
+    magic (8 bytes) | schema u32 | header length u64 | header JSON | section | section | ...   (little endian)
+
+The header holds target, blocks, ports and manifest, and a table of the sections with offset, length and sha256;
+offsets count from the first 64-byte boundary after the header, and every section starts on such a boundary. Sections:
+`programs` and `inits` (JSON), `cores` and `routes` (the arrays of `runtime.image`), `weights` (a safetensors blob).
+The same image gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from runtime import codec, structure, weights
+from runtime import target as targets
+from runtime.errors import InputError
+from runtime.image import CORE, ROUTE, Block, Image, Init, Port
+from runtime.isa import Program
+from runtime.target import Target
+
+MAGIC = b"\x93WSE\r\n\x1a\n"  # a text-mode transfer breaks it visibly
+SCHEMA = 1
+ALIGN = 64
+PREFIX = struct.Struct("<8sIQ")
+SECTIONS = ("programs", "inits", "cores", "routes", "weights")
+MAX_HEADER = 1 << 26
+MAX_JSON = 1 << 28
+NO_HASH = "0" * 64
+
+
+@dataclass(frozen=True)
+class Section:
+    """Where a section lies; `offset` counts from the start of the data."""
+
+    name: str
+    offset: int
+    length: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Header:
+    target: Target
+    max_seq: int
+    slots: int
+    blocks: tuple[Block, ...]
+    ports: tuple[Port, ...]
+    sections: tuple[Section, ...]
+
+
+def bad_image(message: str, where: str = "") -> InputError:
+    return InputError(message, code="bad-image", where=where, hint="recompile the model, or copy the file again")
+
+
+# Writing
+
+
+def write_image(image: Image, path: str | Path) -> None:
+    """Write `image` to `path`; at no moment is there a half-written file of that name. Raises InputError."""
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            _write(image, file)
+        part.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write the image: {error.strerror}", code="cannot-write", where=str(path)) from None
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def _write(image: Image, file: BinaryIO) -> None:
+    small = {
+        "programs": _json_bytes(codec.encode(image.programs)),
+        "inits": _json_bytes(codec.encode(image.inits)),
+        "cores": np.ascontiguousarray(image.cores, CORE).tobytes(),
+        "routes": np.ascontiguousarray(image.routes, ROUTE).tobytes(),
+    }
+    weights_head, _, weights_data = weights.head(image.tensors)
+    lengths = {name: len(data) for name, data in small.items()} | {"weights": len(weights_head) + weights_data}
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in small.items()}
+
+    # The hash of the weights is known only after they are written: its place in the header is kept by zeros.
+    file.write(_header_bytes(image, lengths, hashes | {"weights": NO_HASH}))
+    for data in small.values():
+        _pad(file)
+        file.write(data)
+    digest = hashlib.sha256()
+
+    def put(piece: Any) -> None:
+        digest.update(piece)
+        file.write(piece)
+
+    _pad(file)
+    weights.write(image.tensors, put)
+    file.seek(0)
+    file.write(_header_bytes(image, lengths, hashes | {"weights": digest.hexdigest()}))
+
+
+def _pad(file: BinaryIO) -> None:
+    file.write(bytes(-file.tell() % ALIGN))
+
+
+def _header_bytes(image: Image, lengths: dict[str, int], hashes: dict[str, str]) -> bytes:
+    sections, offset = [], 0
+    for name in SECTIONS:
+        sections.append(Section(name, offset, lengths[name], hashes[name]))
+        offset += lengths[name] + -lengths[name] % ALIGN
+    header = Header(image.target, image.max_seq, image.slots, tuple(image.blocks), tuple(image.ports), tuple(sections))
+    text = _json_bytes({"image": codec.encode(header), "manifest": codec.encode(image.manifest)})
+    return PREFIX.pack(MAGIC, SCHEMA, len(text)) + text
+
+
+def _json_bytes(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+# Reading
+
+
+def read_image(path: str | Path) -> Image:
+    """The image in the file, its weights memory-mapped read-only. Raises InputError.
+
+    Everything but the weights is checked against its sha256; `verify_weights` checks those.
+    """
+    path = Path(path)
+    with _open(path) as file:
+        header, manifest, base = _read_header(file, path)
+        data = {name: _read_section(file, path, header, base, name) for name in SECTIONS[:-1]}
+    blob = _map_section(path, base, _section(header, "weights"))
+    try:
+        image = Image(
+            target=targets.from_dict(header.target.to_json(), str(path)),
+            programs=list(_decode(tuple[Program, ...], data["programs"], "programs")),
+            blocks=list(header.blocks),
+            cores=_table(data["cores"], CORE, "cores"),
+            routes=_table(data["routes"], ROUTE, "routes"),
+            inits=list(_decode(tuple[Init, ...], data["inits"], "inits")),
+            tensors=weights.read(blob),
+            ports=list(header.ports),
+            max_seq=header.max_seq,
+            slots=header.slots,
+            manifest=manifest,
+        )
+        structure.check(image)
+    except InputError as error:
+        raise bad_image(error.message, where=str(path)) from None
+    return image
+
+
+def verify_weights(path: str | Path) -> None:
+    """Compare the weights with their sha256 (reads them all). Raises InputError if they differ."""
+    path = Path(path)
+    with _open(path) as file:
+        header, _, base = _read_header(file, path)
+        section = _section(header, "weights")
+        file.seek(base + section.offset)
+        digest = hashlib.sha256()
+        left = section.length
+        while left:
+            piece = file.read(min(left, 1 << 24))
+            if not piece:
+                break
+            digest.update(piece)
+            left -= len(piece)
+    if digest.hexdigest() != section.sha256:
+        raise bad_image("the weights do not match their sha256", where=str(path))
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        if not path.is_file():
+            raise InputError("no such file", code="no-file", where=str(path))
+        return path.open("rb")
+    except OSError as error:
+        raise InputError(f"cannot read the image: {error.strerror}", code="no-file", where=str(path)) from None
+
+
+def _read_header(file: BinaryIO, path: Path) -> tuple[Header, dict[str, Any], int]:
+    """The header, the manifest, and where in the file the data starts."""
+    size = os.fstat(file.fileno()).st_size
+    prefix = file.read(PREFIX.size)
+    if len(prefix) < PREFIX.size or prefix[: len(MAGIC)] != MAGIC:
+        raise InputError("not a .wse image", code="bad-image", where=str(path))
+    _, schema, length = PREFIX.unpack(prefix)
+    if schema != SCHEMA:
+        raise InputError(
+            f"written by schema {schema}, this wsec reads {SCHEMA}",
+            code="schema-version",
+            where=str(path),
+            hint="recompile the model with `wsec compile model.onnx -o model.wse`",
+        )
+    if length > min(MAX_HEADER, size - PREFIX.size):
+        raise bad_image("truncated: the header ends after the file", where=str(path))
+    try:
+        value = _parse(file.read(length), "header")
+        if not isinstance(value, dict) or value.keys() != {"image", "manifest"} or type(value["manifest"]) is not dict:
+            raise bad_image("the header has not the two entries image and manifest")
+        header: Header = _decoded(Header, value["image"], "header")
+        base = PREFIX.size + length
+        base += -base % ALIGN
+        _check_sections(header.sections, size - base)
+    except InputError as error:
+        raise bad_image(error.message, where=str(path)) from None
+    return header, value["manifest"], base
+
+
+def _check_sections(sections: tuple[Section, ...], size: int) -> None:
+    """Exactly the known sections, in order, aligned, and inside the `size` bytes after the header."""
+    names = tuple(section.name for section in sections)
+    if names != SECTIONS:
+        raise bad_image(f"sections are {', '.join(names)}; expected {', '.join(SECTIONS)}")
+    end = 0
+    for section in sections:
+        if section.length < 0 or section.offset != end + -end % ALIGN:
+            raise bad_image(f"section {section.name} is misplaced")
+        end = section.offset + section.length
+        if end > size:
+            raise bad_image(f"truncated: section {section.name} ends {end - size} bytes after the file")
+    if end != size:
+        raise bad_image(f"{size - end} bytes after the last section")
+
+
+def _section(header: Header, name: str) -> Section:
+    return header.sections[SECTIONS.index(name)]
+
+
+def _read_section(file: BinaryIO, path: Path, header: Header, base: int, name: str) -> bytes:
+    section = _section(header, name)
+    if name in ("programs", "inits") and section.length > MAX_JSON:
+        raise bad_image(f"section {name} is larger than {MAX_JSON} bytes", where=str(path))
+    file.seek(base + section.offset)
+    data = file.read(section.length)
+    if hashlib.sha256(data).hexdigest() != section.sha256:
+        raise bad_image(f"section {name} does not match its sha256", where=str(path))
+    return data
+
+
+def _map_section(path: Path, base: int, section: Section) -> np.ndarray[Any, Any]:
+    if not section.length:
+        return np.zeros(0, np.uint8)
+    return np.memmap(path, np.uint8, "r", base + section.offset, (section.length,))
+
+
+def _parse(data: bytes, what: str) -> Any:
+    def refuse(literal: str) -> None:
+        raise ValueError(literal)
+
+    try:
+        return json.loads(data, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        raise bad_image(f"{what}: not JSON") from None
+
+
+def _decode(hint: Any, data: bytes, what: str) -> Any:
+    return _decoded(hint, _parse(data, what), what)
+
+
+def _decoded(hint: Any, value: Any, what: str) -> Any:
+    try:
+        return codec.decode(hint, value)
+    except codec.DecodeError as error:
+        raise bad_image(f"{what}{error.path}: {error.message}") from None
+
+
+def _table(data: bytes, dtype: np.dtype[Any], what: str) -> np.ndarray[Any, Any]:
+    if len(data) % dtype.itemsize:
+        raise bad_image(f"{what}: {len(data)} bytes are no whole number of entries")
+    return np.frombuffer(data, dtype)

@@ -1,0 +1,767 @@
+"""The functional interpreter: runs every core's tasks until nothing can move.
+
+A task runs until it needs a word that has not come or room that is not there; it then waits on that one ring, and the
+move that ends the wait puts it back on its block's ready list. Later blocks run first, which drains the pipeline before
+filling it, so the partitions of a multi-threaded run all have work. An output queue hands its words straight to every
+input queue of its tree, when all have room; capacities are those of the hardware's input queues.
+
+Every routine here is fp32 without contraction, see `runtime.mathlib`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from runtime import mathlib
+from runtime.encode import (
+    ALU_OP,
+    AXPY,
+    BASE,
+    CONST,
+    DST,
+    END,
+    ENDLOOP,
+    EXTENT,
+    F16,
+    FIFO,
+    FLAG1,
+    FLAG2,
+    FN,
+    FN_ALU,
+    FN_BINARY,
+    FN_FMAC,
+    FN_MAP,
+    FN_MOV,
+    FN_REDUCE,
+    HOST_RECEIVE,
+    HOST_SEND,
+    IFZERO,
+    IN,
+    INDEX,
+    KIND,
+    LOAD,
+    LOOP,
+    OP,
+    OPERANDS,
+    OUT,
+    REGISTER,
+    SCALE,
+    STRIDE,
+    TARGET,
+    VALUE1,
+    VALUE2,
+    VECTOR,
+    A,
+    B,
+)
+from runtime.mathlib import narrow, widen
+from runtime.state import (
+    C_BASE,
+    C_BYTES,
+    C_FIFO,
+    C_IN,
+    C_OUT,
+    CHUNK,
+    G_BASE,
+    G_CAPACITY,
+    G_COUNT,
+    G_FIRST,
+    R_BASE,
+    R_DEPTH,
+    R_HEAD,
+    R_HEAD_SEEN,
+    R_READER,
+    R_TAIL,
+    R_TAIL_SEEN,
+    R_WRITER,
+    S_INSTRUCTIONS,
+    S_MACS,
+    S_WORDS,
+    T_CORE,
+    T_DONE,
+    T_GROUP,
+    T_LAST,
+    T_MOVED,
+    T_NEXT,
+    T_PC,
+    T_ROOM,
+    T_WAIT,
+    X_CODE,
+    X_PC,
+    X_TASK,
+    X_VALUE,
+    State,
+)
+
+# What can go wrong in a core: number, stable code, message. `{}` takes the offending value.
+FAULTS = (
+    ("", ""),
+    ("memory-bounds", "memory operand {} (0: destination) reaches outside the core's memory"),
+    ("extents-differ", "operands have different extents, or one is negative; the destination's is {}"),
+    ("divide-by-zero", "integer division by {}; the divisor must be positive"),
+    ("task-spins", "the task's body ended without receiving or sending a word"),
+)
+OK, MEMORY_BOUNDS, BAD_EXTENT, BAD_DIVISOR, SPINS = range(len(FAULTS))
+OVERLAP = -1
+
+ADD, SUB, MUL, DIV, MAX, MIN = (FN_BINARY[name] for name in ("add", "sub", "mul", "div", "max", "min"))
+RSUM, RMAX = FN_REDUCE["rsum"], FN_REDUCE["rmax"]
+I_ADD, I_SUB, I_MUL, I_DIV, I_MOD, I_MIN, I_MAX, I_AND, I_SHR, I_EQ = (
+    FN_ALU[name] for name in ("add", "sub", "mul", "div", "mod", "min", "max", "and", "shr", "eq")
+)
+NEG, ABS, EXP, LOG, SQRT, RSQRT, RECIPROCAL = (
+    FN_MAP[name] for name in ("neg", "abs", "exp", "log", "sqrt", "rsqrt", "reciprocal")
+)
+RELU, TANH, SIGMOID, ERF, GELU_ERF = (FN_MAP[name] for name in ("relu", "tanh", "sigmoid", "erf", "gelu_erf"))
+
+inlined = njit(error_model="numpy", forceinline=True)
+called = njit(error_model="numpy")
+entry = njit(error_model="numpy", nogil=True, cache=True)
+
+
+# Rings
+
+
+@inlined
+def _available(s: State, r: int) -> int:
+    """Words the reader may take."""
+    count = s.ring[r, R_TAIL_SEEN] - s.ring[r, R_HEAD]
+    return count if count >= 0 else count + 2 * s.ring[r, R_DEPTH]
+
+
+@inlined
+def _room(s: State, r: int) -> int:
+    """Words the writer may put."""
+    count = s.ring[r, R_TAIL] - s.ring[r, R_HEAD_SEEN]
+    depth = s.ring[r, R_DEPTH]
+    return depth - (count if count >= 0 else count + 2 * depth)
+
+
+@inlined
+def _wake(s: State, t: int) -> None:
+    """Put a task on its group's ready list. It waits on one ring at most, so it is there at most once."""
+    s.task[t, T_WAIT] = -1
+    group = s.group[s.task[t, T_GROUP]]
+    place = group[G_FIRST] + group[G_COUNT]
+    if place >= group[G_CAPACITY]:
+        place -= group[G_CAPACITY]
+    s.ready[group[G_BASE] + place] = t
+    group[G_COUNT] += 1
+
+
+@inlined
+def _wait(s: State, t: int, r: int, room: int) -> None:
+    s.task[t, T_WAIT] = r
+    s.task[t, T_ROOM] = room
+    s.ring[r, R_WRITER if room else R_READER] = t
+
+
+@inlined
+def _advance(s: State, r: int, counter: int, count: int) -> int:
+    value = s.ring[r, counter] + count
+    limit = 2 * s.ring[r, R_DEPTH]
+    value = value - limit if value >= limit else value
+    s.ring[r, counter] = value
+    return value
+
+
+@inlined
+def _taken(s: State, r: int, count: int) -> None:
+    """The reader has taken `count` words."""
+    head = _advance(s, r, R_HEAD, count)
+    if s.cross[r]:
+        return
+    s.ring[r, R_HEAD_SEEN] = head
+    writer = s.ring[r, R_WRITER]
+    if writer >= 0:
+        s.ring[r, R_WRITER] = -1
+        _wake(s, writer)
+
+
+@inlined
+def _given(s: State, r: int, count: int) -> None:
+    """The writer has put `count` words."""
+    tail = _advance(s, r, R_TAIL, count)
+    if s.cross[r]:
+        return
+    s.ring[r, R_TAIL_SEEN] = tail
+    reader = s.ring[r, R_READER]
+    if reader >= 0:
+        s.ring[r, R_READER] = -1
+        _wake(s, reader)
+
+
+@inlined
+def _slot(s: State, r: int, counter: int, offset: int) -> int:
+    """Place inside the ring of the word `offset` after a counter."""
+    place = s.ring[r, counter] + offset
+    depth = s.ring[r, R_DEPTH]
+    while place >= depth:
+        place -= depth
+    return place
+
+
+@inlined
+def _tree_room(s: State, tree: int) -> tuple[int, int]:
+    """Words all sinks of a tree have room for, and the first sink that has none (-1 if all have some)."""
+    least = np.int64(1) << 40
+    for i in range(s.first[tree], s.first[tree + 1]):
+        r = np.int64(s.sinks[i])
+        room = _room(s, r)
+        if room == 0:
+            return 0, r
+        least = min(least, room)
+    return least, -1
+
+
+# Elements
+
+
+@called
+def _read_memory(floats: Any, halves: Any, half: bool, first: int, step: int, out: Any) -> None:
+    """out[i] = element first + i*step, widened if f16."""
+    count = len(out)
+    if half and step == 1:
+        source16 = halves[first : first + count]
+        for i in range(count):
+            out[i] = widen(source16[i])
+    elif half:
+        for i in range(count):
+            out[i] = widen(halves[first + i * step])
+    elif step == 1:
+        source = floats[first : first + count]
+        for i in range(count):
+            out[i] = source[i]
+    else:
+        for i in range(count):
+            out[i] = floats[first + i * step]
+
+
+@called
+def _write_memory(floats: Any, halves: Any, half: bool, first: int, step: int, values: Any) -> None:
+    """element first + i*step = values[i], rounded if f16."""
+    count = len(values)
+    if half and step == 1:
+        target16 = halves[first : first + count]
+        for i in range(count):
+            target16[i] = narrow(values[i])
+    elif half:
+        for i in range(count):
+            halves[first + i * step] = narrow(values[i])
+    elif step == 1:
+        target = floats[first : first + count]
+        for i in range(count):
+            target[i] = values[i]
+    else:
+        for i in range(count):
+            floats[first + i * step] = values[i]
+
+
+@inlined
+def _read_ring(s: State, r: int, offset: int, out: Any) -> None:
+    base, depth = s.ring[r, R_BASE], s.ring[r, R_DEPTH]
+    place = _slot(s, r, R_HEAD, offset)
+    for i in range(len(out)):
+        out[i] = s.floats[base + place]
+        place += 1
+        if place == depth:
+            place = 0
+
+
+@inlined
+def _write_ring(s: State, r: int, offset: int, values: Any) -> None:
+    base, depth = s.ring[r, R_BASE], s.ring[r, R_DEPTH]
+    place = _slot(s, r, R_TAIL, offset)
+    for i in range(len(values)):
+        s.floats[base + place] = values[i]
+        place += 1
+        if place == depth:
+            place = 0
+
+
+@called
+def _axpy(floats: Any, halves: Any, half: bool, dst: int, scale: np.float32, src: int, count: int) -> None:
+    """floats[dst + i] += scale * (element src + i): the machine's inner loop."""
+    target = floats[dst : dst + count]
+    if half:
+        source16 = halves[src : src + count]
+        for i in range(count):
+            target[i] += scale * widen(source16[i])
+    else:
+        source = floats[src : src + count]
+        for i in range(count):
+            target[i] += scale * source[i]
+
+
+@called
+def _binary(fn: int, a: Any, b: Any) -> None:
+    """a[i] = a[i] op b[i]."""
+    count = len(a)
+    if fn == ADD:
+        for i in range(count):
+            a[i] += b[i]
+    elif fn == SUB:
+        for i in range(count):
+            a[i] -= b[i]
+    elif fn == MUL:
+        for i in range(count):
+            a[i] *= b[i]
+    elif fn == DIV:
+        for i in range(count):
+            a[i] /= b[i]
+    elif fn == MAX:
+        for i in range(count):
+            a[i] = mathlib.maximum(a[i], b[i])
+    else:
+        for i in range(count):
+            a[i] = mathlib.minimum(a[i], b[i])
+
+
+@called
+def _reduce(fn: int, start: np.float32, a: Any) -> np.float32:
+    if fn == RSUM:
+        for i in range(len(a)):
+            start += a[i]
+    else:
+        for i in range(len(a)):
+            start = mathlib.maximum(start, a[i])
+    return start
+
+
+@called
+def _scalar(fn: int, x: np.float32) -> np.float32:
+    """One of the scalar library's routines."""
+    if fn == NEG:
+        return mathlib.neg(x)
+    if fn == ABS:
+        return mathlib.absolute(x)
+    if fn == EXP:
+        return mathlib.exp(x)
+    if fn == LOG:
+        return mathlib.log(x)
+    if fn == SQRT:
+        return mathlib.sqrt(x)
+    if fn == RSQRT:
+        return mathlib.rsqrt(x)
+    if fn == RECIPROCAL:
+        return mathlib.reciprocal(x)
+    if fn == RELU:
+        return mathlib.relu(x)
+    if fn == TANH:
+        return mathlib.tanh(x)
+    if fn == SIGMOID:
+        return mathlib.sigmoid(x)
+    if fn == ERF:
+        return mathlib.erf(x)
+    if fn == GELU_ERF:
+        return mathlib.gelu_erf(x)
+    return mathlib.gelu_tanh(x)
+
+
+# Operands
+
+
+@inlined
+def _extent(s: State, t: int, pc: int, o: int) -> int:
+    extent = np.int64(s.code[pc, o + EXTENT])
+    return extent if extent >= 0 else np.int64(s.reg[t, -1 - extent])
+
+
+@inlined
+def _first(s: State, t: int, pc: int, o: int) -> int:
+    """Element number of a memory operand's first element, from the start of the core's memory."""
+    first = np.int64(s.code[pc, o + BASE])
+    index = s.code[pc, o + INDEX]
+    return first if index < 0 else first + np.int64(s.reg[t, index]) * np.int64(s.code[pc, o + SCALE])
+
+
+@inlined
+def _inside(s: State, c: int, kind: int, first: int, last: int) -> bool:
+    """Whether elements first..last (in either order) are in the core's memory."""
+    limit = s.core[c, C_BYTES] >> (1 if kind == F16 else 2)
+    return min(first, last) >= 0 and max(first, last) < limit
+
+
+@inlined
+def _origin(s: State, c: int, kind: int) -> int:
+    """Element number of the core's memory in the whole buffer."""
+    return s.core[c, C_BASE] << (1 if kind == F16 else 0)
+
+
+@inlined
+def _operand(s: State, t: int, c: int, pc: int, o: int, length: int) -> tuple[int, int, int, int]:
+    """(fault, kind, first, step) of an operand: memory as element numbers in the whole buffer, a queue or FIFO as its
+    ring, an output queue as its tree."""
+    kind = np.int64(s.code[pc, o + KIND])
+    base = np.int64(s.code[pc, o + BASE])
+    if kind == CONST:
+        return OK, kind, base, 0
+    if kind == IN:
+        return OK, kind, s.core[c, C_IN + base], 0
+    if kind == OUT:
+        return OK, kind, s.core[c, C_OUT + base], 0
+    if kind == FIFO:
+        return OK, kind, s.core[c, C_FIFO] + base, 0
+    extent = _extent(s, t, pc, o)
+    if extent != length and extent != 1:
+        return BAD_EXTENT, kind, 0, 0
+    first = _first(s, t, pc, o)
+    stride = np.int64(s.code[pc, o + STRIDE]) if extent != 1 else 0
+    if extent > 0 and not _inside(s, c, kind, first, first + (extent - 1) * stride):
+        return MEMORY_BOUNDS, kind, 0, 0
+    return OK, kind, first + _origin(s, c, kind), stride
+
+
+@inlined
+def _collide(d_kind: int, d_first: int, d_step: int, kind: int, first: int, step: int, length: int) -> bool:
+    """Whether a later element of a source may be changed by an earlier element of the destination."""
+    if kind >= IN or d_kind >= IN or (kind == d_kind and first == d_first and step == d_step):
+        return False
+    d_size, size = (1 if d_kind == F16 else 2), (1 if kind == F16 else 2)
+    d_a, d_b = d_first * d_size, (d_first + (length - 1) * d_step) * d_size
+    a, b = first * size, (first + (length - 1) * step) * size
+    return min(d_a, d_b) < max(a, b) + size and min(a, b) < max(d_a, d_b) + d_size
+
+
+@inlined
+def _read(s: State, kind: int, first: int, step: int, done: int, offset: int, out: Any) -> None:
+    """Elements done + offset... of a source; `offset` counts from the ring's head."""
+    if kind == CONST:
+        out[:] = mathlib.from_bits(np.int32(first))
+    elif kind >= IN:
+        _read_ring(s, first, offset, out)
+    else:
+        _read_memory(s.floats, s.halves, kind == F16, first + (done + offset) * step, step, out)
+
+
+@inlined
+def _is_ring(kind: int) -> bool:
+    return kind == IN or kind == FIFO
+
+
+# Instructions
+
+
+@inlined
+def _vector(s: State, p: int, t: int, pc: int, done: int) -> tuple[int, int, int]:
+    """Carry a vector instruction on from element `done`: (elements done, its length, fault). Waits if not finished."""
+    c = s.task[t, T_CORE]
+    fn, count = s.code[pc, FN], s.code[pc, OPERANDS]
+    reduction = fn == RSUM or fn == RMAX
+    length = _extent(s, t, pc, A if reduction and s.code[pc, A + KIND] != CONST else DST)
+    if length < 0:
+        return length, 0, BAD_EXTENT
+    fault, d_kind, dst, d_step = _operand(s, t, c, pc, DST, 1 if reduction else length)
+    if fault:
+        return length if fault == BAD_EXTENT else 0, 0, fault
+    fault, a_kind, a, a_step = _operand(s, t, c, pc, A, length)
+    if fault:
+        return length if fault == BAD_EXTENT else 1, 0, fault
+    b_kind, b, b_step = np.int64(CONST), np.int64(0), np.int64(0)
+    if count > 2:
+        fault, b_kind, b, b_step = _operand(s, t, c, pc, B, length)
+        if fault:
+            return length if fault == BAD_EXTENT else 2, 0, fault
+
+    # How many elements can move now, and which ring is in the way if none.
+    ready = length - done
+    if ready and _is_ring(a_kind):
+        ready = min(ready, _available(s, a))
+        if ready == 0:
+            _wait(s, t, a, 0)
+    if ready and _is_ring(b_kind):
+        ready = min(ready, _available(s, b))
+        if ready == 0:
+            _wait(s, t, b, 0)
+    if ready and d_kind == OUT:
+        room, full = _tree_room(s, dst)
+        ready = min(ready, room)
+        if ready == 0:
+            _wait(s, t, full, 1)
+    if ready and d_kind == FIFO:
+        ready = min(ready, _room(s, dst))
+        if ready == 0:
+            _wait(s, t, dst, 1)
+    if ready == 0:
+        return done, length, OK
+
+    piece = np.int64(CHUNK)
+    if _collide(d_kind, dst, d_step, a_kind, a, a_step, length) or _collide(
+        d_kind, dst, d_step, b_kind, b, b_step, length
+    ):
+        piece = np.int64(1)
+    offset = np.int64(0)
+    while offset < ready:
+        size = min(piece, ready - offset)
+        x = s.scratch[p, 0, :size]
+        _read(s, a_kind, a, a_step, done, offset, x)
+        if fn == FN_FMAC:
+            y, z = s.scratch[p, 1, :size], s.scratch[p, 2, :size]
+            _read(s, b_kind, b, b_step, done, offset, y)
+            _read(s, d_kind, dst, d_step, done, offset, z)
+            _binary(MUL, x, y)
+            _binary(ADD, x, z)
+        elif count > 2:
+            y = s.scratch[p, 1, :size]
+            _read(s, b_kind, b, b_step, done, offset, y)
+            _binary(fn, x, y)
+        elif reduction:
+            total = s.scratch[p, 1, :1]
+            _read_memory(s.floats, s.halves, d_kind == F16, dst, 1, total)
+            total[0] = _reduce(fn, total[0], x)
+            _write_memory(s.floats, s.halves, d_kind == F16, dst, 1, total)
+        elif fn != FN_MOV:
+            for i in range(size):
+                x[i] = _scalar(fn, x[i])
+        if d_kind == OUT:
+            for i in range(s.first[dst], s.first[dst + 1]):
+                _write_ring(s, s.sinks[i], offset, x)
+        elif d_kind == FIFO:
+            _write_ring(s, dst, offset, x)
+        elif not reduction:
+            _write_memory(s.floats, s.halves, d_kind == F16, dst + (done + offset) * d_step, d_step, x)
+        offset += size
+
+    if fn == FN_FMAC:
+        s.stats[p, S_MACS] += ready
+    moved = np.int64(0)
+    if _is_ring(a_kind):
+        _taken(s, a, ready)
+        moved += ready
+    if _is_ring(b_kind):
+        _taken(s, b, ready)
+        moved += ready
+    if d_kind == OUT:
+        for i in range(s.first[dst], s.first[dst + 1]):
+            _given(s, s.sinks[i], ready)
+        moved += ready
+        s.stats[p, S_WORDS] += ready * (s.first[dst + 1] - s.first[dst])
+    elif d_kind == FIFO:
+        _given(s, dst, ready)
+        moved += ready
+    s.task[t, T_MOVED] += moved
+    return done + ready, length, OK
+
+
+@inlined
+def _axpy_row(s: State, p: int, t: int, c: int, pc: int) -> tuple[int, int]:
+    """An AXPY row: (fault, value), or (OVERLAP, 0) if the order of elements matters."""
+    count = _extent(s, t, pc, DST)
+    if count < 0 or _extent(s, t, pc, B) != count:
+        return BAD_EXTENT, count
+    a_kind, b_kind = s.code[pc, A + KIND], s.code[pc, B + KIND]
+    dst, src = _first(s, t, pc, DST), _first(s, t, pc, B)
+    if count == 0:
+        return OK, 0
+    if not _inside(s, c, 0, dst, dst + count - 1):
+        return MEMORY_BOUNDS, 0
+    if not _inside(s, c, b_kind, src, src + count - 1):
+        return MEMORY_BOUNDS, 2
+    if _collide(F32, dst, 1, b_kind, src, 1, count):
+        return OVERLAP, 0
+    base = s.core[c, C_BASE]
+    if a_kind == CONST:
+        scale = mathlib.from_bits(s.code[pc, A + BASE])
+    else:
+        a = _first(s, t, pc, A)
+        if not _inside(s, c, a_kind, a, a):
+            return MEMORY_BOUNDS, 1
+        if _collide(F32, dst, 1, a_kind, a, 0, count):
+            return OVERLAP, 0
+        scale = widen(s.halves[2 * base + a]) if a_kind == F16 else s.floats[base + a]
+    _axpy(s.floats, s.halves, b_kind == F16, base + dst, scale, _origin(s, c, b_kind) + src, count)
+    s.stats[p, S_MACS] += count
+    return OK, 0
+
+
+@inlined
+def _integer(s: State, t: int, pc: int, flag: int, value: int) -> int:
+    word = np.int64(s.code[pc, value])
+    return np.int64(s.reg[t, word]) if s.code[pc, flag] else word
+
+
+@called
+def _alu(fn: int, a: int, b: int) -> int:
+    if fn == I_ADD:
+        return a + b
+    if fn == I_SUB:
+        return a - b
+    if fn == I_MUL:
+        return a * b
+    if fn == I_DIV:
+        return a // b
+    if fn == I_MOD:
+        return a % b
+    if fn == I_MIN:
+        return min(a, b)
+    if fn == I_MAX:
+        return max(a, b)
+    if fn == I_AND:
+        return a & b
+    if fn == I_SHR:
+        return a >> (b & 31)
+    if fn == I_EQ:
+        return np.int64(a == b)
+    return np.int64(a < b)
+
+
+@called
+def _host_send(s: State, t: int) -> None:
+    """Put the host lane's words on the wire while there is room."""
+    tree = s.core[s.task[t, T_CORE], C_OUT]
+    while s.task[t, T_NEXT] < s.task[t, T_LAST]:
+        count, full = _tree_room(s, tree)
+        if count == 0:
+            _wait(s, t, full, 1)
+            return
+        start = s.task[t, T_NEXT]
+        count = min(count, s.task[t, T_LAST] - start)
+        for i in range(s.first[tree], s.first[tree + 1]):
+            r = np.int64(s.sinks[i])
+            for j in range(count):
+                s.words[s.ring[r, R_BASE] + _slot(s, r, R_TAIL, j)] = s.host_in[start + j]
+            _given(s, r, count)
+        s.task[t, T_NEXT] = start + count
+
+
+@called
+def _host_receive(s: State, t: int) -> None:
+    """Take the words that have come on a host lane."""
+    r = s.core[s.task[t, T_CORE], C_IN]
+    while s.task[t, T_NEXT] < s.task[t, T_LAST]:
+        start = s.task[t, T_NEXT]
+        count = min(_available(s, r), s.task[t, T_LAST] - start)
+        if count == 0:
+            _wait(s, t, r, 0)
+            return
+        for j in range(count):
+            s.host_out[start + j] = s.words[s.ring[r, R_BASE] + _slot(s, r, R_HEAD, j)]
+        _taken(s, r, count)
+        s.task[t, T_NEXT] = start + count
+
+
+@inlined
+def _step(s: State, p: int, t: int) -> tuple[int, int]:
+    """Run a task until it waits: (fault, value)."""
+    c, pc = s.task[t, T_CORE], s.task[t, T_PC]
+    executed = np.int64(0)
+    fault, value = np.int64(OK), np.int64(0)
+    while True:
+        op = s.code[pc, OP]
+        executed += 1
+        if op == AXPY:
+            fault, value = _axpy_row(s, p, t, c, pc)
+            if fault == OK:
+                pc += 1
+                continue
+            if fault != OVERLAP:
+                break
+            op = np.int32(VECTOR)
+        if op == ENDLOOP:
+            register = s.code[pc, REGISTER]
+            s.reg[t, register] += 1
+            again = s.reg[t, register] < _integer(s, t, pc, FLAG1, VALUE1)
+            pc = np.int64(s.code[pc, TARGET]) if again else pc + 1
+        elif op == VECTOR:
+            done, length, fault = _vector(s, p, t, pc, s.task[t, T_DONE])
+            value = done
+            if fault:
+                break
+            s.task[t, T_DONE] = 0 if done == length else done
+            if done == length:
+                pc += 1
+            elif s.task[t, T_WAIT] >= 0:
+                break
+        elif op == ALU_OP:
+            fn = s.code[pc, FN]
+            b = _integer(s, t, pc, FLAG2, VALUE2)
+            if b <= 0 and (fn == I_DIV or fn == I_MOD):
+                fault, value = np.int64(BAD_DIVISOR), b
+                break
+            s.reg[t, s.code[pc, REGISTER]] = np.int32(_alu(fn, _integer(s, t, pc, FLAG1, VALUE1), b))
+            pc += 1
+        elif op == LOAD:
+            a = _first(s, t, pc, DST)
+            if not _inside(s, c, 0, a, a):
+                fault, value = np.int64(MEMORY_BOUNDS), np.int64(0)
+                break
+            s.reg[t, s.code[pc, FN]] = s.words[s.core[c, C_BASE] + a]
+            pc += 1
+        elif op == LOOP:
+            s.reg[t, s.code[pc, REGISTER]] = 0
+            pc = pc + 1 if _integer(s, t, pc, FLAG1, VALUE1) > 0 else np.int64(s.code[pc, TARGET])
+        elif op == IFZERO:
+            pc = pc + 1 if s.reg[t, s.code[pc, REGISTER]] else np.int64(s.code[pc, TARGET])
+        elif op == END:
+            if s.task[t, T_MOVED] == 0:
+                fault = np.int64(SPINS)
+                break
+            s.task[t, T_MOVED] = 0
+            pc = np.int64(s.code[pc, TARGET])
+        elif op == HOST_SEND:
+            _host_send(s, t)
+            break
+        elif op == HOST_RECEIVE:
+            _host_receive(s, t)
+            break
+    s.task[t, T_PC] = pc
+    s.stats[p, S_INSTRUCTIONS] += executed
+    return fault, value
+
+
+@entry
+def run(s: State, p: int, budget: int) -> int:
+    """Run ready tasks of partition p, latest block first, for about `budget` task starts.
+
+    Returns 1 if tasks are still ready, 0 if all wait, -1 after a fault, which is then in fault[p].
+    """
+    low, high = s.span[p], s.span[p + 1]
+    while budget > 0:
+        g = high - 1
+        while g >= low and s.group[g, G_COUNT] == 0:
+            g -= 1
+        if g < low:
+            return 0
+        batch = s.group[g, G_COUNT]
+        budget -= batch
+        for _ in range(batch):
+            first = s.group[g, G_FIRST]
+            t = np.int64(s.ready[s.group[g, G_BASE] + first])
+            s.group[g, G_FIRST] = 0 if first + 1 == s.group[g, G_CAPACITY] else first + 1
+            s.group[g, G_COUNT] -= 1
+            fault, value = _step(s, p, t)
+            if fault:
+                s.fault[p, X_CODE], s.fault[p, X_TASK] = fault, t
+                s.fault[p, X_PC], s.fault[p, X_VALUE] = s.task[t, T_PC], value
+                return -1
+    return 1
+
+
+@entry
+def publish(s: State, rings: Any) -> int:
+    """Show each side of the rings between partitions what the other has done; the number of rings that changed."""
+    changed = 0
+    for r in rings:
+        if s.ring[r, R_TAIL_SEEN] == s.ring[r, R_TAIL] and s.ring[r, R_HEAD_SEEN] == s.ring[r, R_HEAD]:
+            continue
+        changed += 1
+        s.ring[r, R_TAIL_SEEN] = s.ring[r, R_TAIL]
+        s.ring[r, R_HEAD_SEEN] = s.ring[r, R_HEAD]
+        reader, writer = s.ring[r, R_READER], s.ring[r, R_WRITER]
+        if reader >= 0 and _available(s, r):
+            s.ring[r, R_READER] = -1
+            _wake(s, reader)
+        if writer >= 0 and _room(s, r):
+            s.ring[r, R_WRITER] = -1
+            _wake(s, writer)
+    return changed
+
+
+@entry
+def start(s: State, tasks: Any) -> None:
+    """Make tasks ready that do not wait."""
+    for t in tasks:
+        _wake(s, t)

@@ -1,0 +1,124 @@
+"""The functional machine: an image, loaded, to which the host feeds words and from which it takes words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from runtime import interpreter
+from runtime.deadlock import deadlock_error
+from runtime.faults import MachineFault
+from runtime.image import Image
+from runtime.isatext import instruction_text
+from runtime.loader import Loaded, load
+from runtime.state import (
+    R_HEAD,
+    R_TAIL,
+    S_INSTRUCTIONS,
+    S_MACS,
+    S_WORDS,
+    T_LAST,
+    T_MOVED,
+    T_NEXT,
+    X_CODE,
+    X_PC,
+    X_TASK,
+    X_VALUE,
+)
+
+Words = np.ndarray[Any, np.dtype[np.int32]]
+Progress = Callable[[int, int], None]
+
+BUDGET = 4096  # task starts of a partition between two barriers; a millisecond or so
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Work done since loading: instructions executed, words put into queues by cores, multiply-accumulates."""
+
+    instructions: int
+    words: int
+    macs: int
+
+
+class Machine:
+    """Executes an image with up to `threads` threads; the bits of all results do not depend on how many.
+
+    Raises InputError, IllegalImageError or MachineFault if the image cannot be loaded.
+    """
+
+    def __init__(self, image: Image, threads: int = 2) -> None:
+        self.loaded: Loaded = load(image, threads)
+        self._state = self.loaded.state
+        self._parts = len(self._state.span) - 1
+        interpreter.start(self._state, np.arange(len(self._state.task) - self._host_tasks))
+
+    @property
+    def _host_tasks(self) -> int:
+        return len(self.loaded.senders) + len(self.loaded.receivers)
+
+    @property
+    def counts(self) -> Counts:
+        totals = self._state.stats.sum(axis=0)
+        return Counts(int(totals[S_INSTRUCTIONS]), int(totals[S_WORDS]), int(totals[S_MACS]))
+
+    def feed(self, sent: list[Words], wanted: list[int], progress: Progress | None = None) -> list[Words]:
+        """Send words (bits) on every input lane and take the wanted number from every output lane.
+
+        Lanes are in port order. `progress(received, wanted)` is called now and then. Ends when nothing can move any more.
+        Raises MachineFault, and DeadlockError if words are missing or left over; the machine is then of no further use.
+        """
+        loaded, task = self.loaded, self._state.task
+        lengths = np.array([len(words) for words in sent], np.int64)
+        wants = np.array(wanted, np.int64)
+        host_in = np.concatenate([*sent, np.zeros(1, np.int32)]).astype(np.int32)
+        self._state = self._state._replace(host_in=host_in, host_out=np.zeros(int(wants.sum()) + 1, np.int32))
+        task[loaded.senders, T_LAST] = np.cumsum(lengths)
+        task[loaded.senders, T_NEXT] = np.cumsum(lengths) - lengths
+        task[loaded.receivers, T_LAST] = np.cumsum(wants)
+        task[loaded.receivers, T_NEXT] = np.cumsum(wants) - wants
+        interpreter.start(self._state, np.concatenate([loaded.senders, loaded.receivers]))
+        self._run(progress, int(wants.sum()))
+        if self._unfinished():
+            raise deadlock_error(loaded, lengths, wants)
+        return np.split(self._state.host_out[:-1], np.cumsum(wants)[:-1])
+
+    def _unfinished(self) -> bool:
+        """Whether the host misses words, words are left in a queue or unsent, or a task waits inside its body."""
+        ring, task = self._state.ring, self._state.task
+        left = ring[:, R_HEAD] != ring[:, R_TAIL]
+        return bool(left.any() or (task[:, T_NEXT] < task[:, T_LAST]).any() or (task[:, T_MOVED] > 0).any())
+
+    def _run(self, progress: Progress | None, wanted: int) -> None:
+        """Rounds: every partition runs for a while, then they show each other what they did to the rings between them."""
+        state, crossing = self._state, self.loaded.crossing
+        first = self._state.task[self.loaded.receivers, T_NEXT].sum()
+        with ThreadPoolExecutor(max(1, self._parts - 1)) as pool:
+            busy = True
+            while busy:
+                others = [pool.submit(interpreter.run, state, p, BUDGET) for p in range(1, self._parts)]
+                results = [interpreter.run(state, 0, BUDGET), *(other.result() for other in others)]
+                if min(results) < 0:
+                    raise self._fault(results.index(-1))
+                changed = interpreter.publish(state, crossing) if len(crossing) else 0
+                busy = changed > 0 or max(results) > 0
+                if progress is not None:
+                    progress(int(state.task[self.loaded.receivers, T_NEXT].sum() - first), wanted)
+
+    def _fault(self, partition: int) -> MachineFault:
+        loaded, fault = self.loaded, self._state.fault[partition]
+        code, message = interpreter.FAULTS[int(fault[X_CODE])]
+        place = loaded.place(int(fault[X_TASK]))
+        instr = loaded.code.source[int(fault[X_PC])]
+        text = f", instruction {fault[X_PC] - place.start} `{instruction_text(instr)}`" if instr else ""
+        return MachineFault(
+            message.format(fault[X_VALUE]),
+            code=code,
+            x=place.x,
+            y=place.y,
+            inside=f"kernel {place.block.name}, program {place.program}, task {place.task}{text}",
+        )

@@ -1,0 +1,66 @@
+"""The machine's state as flat arrays: what the interpreter reads and writes.
+
+One buffer holds every core's memory and the words in every input queue. Numbers are dense: cores, tasks, rings (input
+queues first, then FIFOs, then the host's output lanes), trees (one per source of wavelets), ready groups (one per block).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+# Columns of `core`: first 32-bit word and bytes of its memory, rings of its input queues, trees of its output queues,
+# ring of its FIFO 0 (the others follow).
+C_BASE, C_BYTES, C_IN = 0, 1, 2
+C_OUT = C_IN + 8
+C_FIFO = C_OUT + 6
+CORE_COLUMNS = C_FIFO + 1
+
+# Columns of `task`: row of the next instruction, elements of it already done, core, words moved since the top of the body,
+# ready group, ring waited for (-1: not waiting) and whether for room in it. Host tasks: next and last word of their buffer.
+T_PC, T_DONE, T_CORE, T_MOVED, T_GROUP, T_WAIT, T_ROOM, T_NEXT, T_LAST = range(9)
+TASK_COLUMNS = 9
+
+# Columns of `ring`. Counters run modulo twice the depth, so that full and empty differ. The owner of each end sees the
+# other end's counter as last published (`*_SEEN`): at once inside a partition, at the next barrier between partitions.
+R_HEAD, R_TAIL, R_HEAD_SEEN, R_TAIL_SEEN, R_DEPTH, R_BASE, R_READER, R_WRITER = range(8)
+RING_COLUMNS = 8  # one cache line
+
+# Columns of `group`: a ring buffer of ready tasks inside `ready`.
+G_BASE, G_CAPACITY, G_FIRST, G_COUNT = range(4)
+
+# Columns of `stats`, a row per partition.
+S_INSTRUCTIONS, S_WORDS, S_MACS = range(3)
+STAT_COLUMNS = 8  # one cache line
+
+# Columns of `fault`, a row per partition.
+X_CODE, X_TASK, X_PC, X_VALUE = range(4)
+
+CHUNK = 256  # elements a vector instruction handles at a time
+
+
+class State(NamedTuple):
+    """Everything the interpreter touches. `words`, `floats` and `halves` are one buffer seen as i32, f32 and f16 bits."""
+
+    code: Array  # i32 [rows, encode.COLUMNS]
+    words: Array  # i32
+    floats: Array  # f32
+    halves: Array  # u16
+    core: Array  # i64 [cores, CORE_COLUMNS]
+    task: Array  # i64 [tasks, TASK_COLUMNS]
+    reg: Array  # i32 [tasks, REGISTERS]
+    ring: Array  # i64 [rings, RING_COLUMNS]
+    cross: Array  # u8 [rings]: reader and writer are in different partitions
+    first: Array  # i32 [trees + 1]: tree t fills rings sinks[first[t]:first[t+1]]
+    sinks: Array  # i32
+    ready: Array  # i32
+    group: Array  # i64 [groups, 4]
+    span: Array  # i64 [partitions + 1]: groups of each partition
+    host_in: Array  # i32, words the host sends
+    host_out: Array  # i32, words the host has received
+    scratch: Array  # f32 [partitions, 3, CHUNK]
+    stats: Array  # i64 [partitions, STAT_COLUMNS]
+    fault: Array  # i64 [partitions, 8]

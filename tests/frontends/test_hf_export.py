@@ -1,0 +1,137 @@
+"""Exporting GPTs: the file is right, dynamic, reproducible, and never half-written."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from frontends.hf.configs import PRESETS
+from frontends.hf.export import export
+from runtime.errors import InputError, NumericsError
+
+TINY = {"layers": 1, "width": 8, "heads": 2, "vocab": 11, "ctx": 12}
+
+
+def test_presets_are_the_published_sizes() -> None:
+    # Parameters of GPT-2's architecture from the sizes alone, against the names.
+    for name, config in PRESETS.items():
+        layer = 12 * config.width**2 + 13 * config.width
+        parameters = (config.vocab + config.ctx + 2) * config.width + config.layers * layer
+        published = name.removeprefix("cerebras-gpt-")
+        billions = float(published[:-1]) / (1000 if published.endswith("m") else 1)
+        assert parameters / 1e9 == pytest.approx(billions, rel=0.03)
+        assert config.width % config.heads == 0
+
+
+def test_inputs_and_outputs_are_named_and_dynamic(tiny_gpts: dict[str, Path]) -> None:
+    for exporter in ("dynamo", "legacy"):
+        graph = onnx.load(tiny_gpts[exporter], load_external_data=False).graph
+        assert [(i.name, i.type.tensor_type.elem_type) for i in graph.input] == [("input_ids", onnx.TensorProto.INT64)]
+        assert [dim.dim_param for dim in graph.input[0].type.tensor_type.shape.dim] == ["batch", "seq"]
+        assert [output.name for output in graph.output] == ["logits"]
+
+
+def test_external_data_is_named_after_the_model(tiny_gpts: dict[str, Path]) -> None:
+    model = onnx.load(tiny_gpts["dynamo"], load_external_data=False)
+    locations = {entry.value for t in model.graph.initializer for entry in t.external_data if entry.key == "location"}
+    assert locations == {"dynamo.onnx.data"}
+
+
+def test_no_parameter_is_trivial(tiny_gpts: dict[str, Path]) -> None:
+    model = onnx.load(tiny_gpts["legacy"])
+    parameters = [onnx.numpy_helper.to_array(t) for t in model.graph.initializer if "transformer" in t.name]
+    assert len(parameters) == 28
+    assert all(np.unique(array).size > array.size // 2 for array in parameters)
+
+
+def test_same_seed_same_bytes_and_another_seed_other_bytes(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    contents = []
+    for index, seed in enumerate((1, 1, 2)):
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        report = export("cerebras-gpt-111m", folder / "m.onnx", seed=seed, **TINY)
+        contents.append({file.name: file.read_bytes() for file in folder.iterdir()})
+        assert report.max_error is not None and report.max_error < 2e-5
+    assert contents[0] == contents[1] != contents[2]
+    assert not any(str(Path.cwd()).encode() in data for data in contents[0].values())
+
+
+def test_a_checkpoint_folder_is_exported_with_its_own_weights(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(n_layer=1, n_embd=8, n_head=2, vocab_size=11, n_positions=12)
+    model = transformers.GPT2LMHeadModel(config)
+    model.save_pretrained(tmp_path / "checkpoint")
+    export(str(tmp_path / "checkpoint"), tmp_path / "m.onnx", exporter="legacy")
+    exported = onnx.load(tmp_path / "m.onnx")
+    arrays = {t.name.removeprefix("model."): onnx.numpy_helper.to_array(t) for t in exported.graph.initializer}
+    np.testing.assert_array_equal(arrays["transformer.wte.weight"], model.transformer.wte.weight.detach().numpy())
+
+
+def test_pickled_weights_are_refused(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(n_layer=1, n_embd=8, n_head=2, vocab_size=11, n_positions=12)
+    config.save_pretrained(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    with pytest.raises(InputError, match="bad-checkpoint"):
+        export(str(tmp_path), tmp_path / "m.onnx")
+
+
+def test_another_architecture_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(InputError, match="bert"):
+        export(str(tmp_path), tmp_path / "m.onnx")
+
+
+def test_the_hub_out_of_reach_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("transformers")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match="Hugging Face hub") as error:
+        export("some-org/some-model-that-is-not-cached", tmp_path / "m.onnx")
+    assert error.value.code == "hub-unreachable"
+    assert "cerebras-gpt-111m" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [({"heads": 3}, "not a multiple of heads"), ({"layers": 0}, "layers = 0"), ({"vocab": 1}, "vocab = 1")],
+)
+def test_impossible_shapes_are_refused(tmp_path: Path, override: dict[str, int], message: str) -> None:
+    pytest.importorskip("transformers")
+    with pytest.raises(InputError, match=message):
+        export("cerebras-gpt-111m", tmp_path / "m.onnx", **(TINY | override))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_keeps_its_shape(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    with pytest.raises(InputError, match="--layers changes the shape of a preset"):
+        export(str(tmp_path), tmp_path / "m.onnx", layers=1)
+
+
+def test_a_wrong_export_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("transformers")
+    monkeypatch.setattr("frontends.hf.export.TOLERANCE", {"fp32": 0.0})
+    with pytest.raises(NumericsError, match="differs from torch"):
+        export("cerebras-gpt-111m", tmp_path / "m.onnx", exporter="legacy", **TINY)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_torch_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_import = builtins.__import__
+
+    def no_transformers(name: str, *args: object, **kwargs: object) -> object:
+        if name == "transformers":
+            raise ModuleNotFoundError("No module named 'transformers'", name=name)
+        return real_import(name, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builtins, "__import__", no_transformers)
+    with pytest.raises(InputError, match="transformers") as error:
+        export("cerebras-gpt-111m", tmp_path / "m.onnx")
+    assert error.value.hint == "pip install 'wsec[gpt]'"
