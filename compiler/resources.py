@@ -89,7 +89,7 @@ class ResourceStore:
 
         The bytes are read once, in chunks, for the hash. Raises InputError if the file does not hold them.
         """
-        shape = tuple(shape)
+        shape = tuple(map(int, shape))
         if dtype not in _NUMPY or offset < 0 or any(dim < 0 for dim in shape):
             raise _bad_file(path, f"no tensor of {dtype} {list(shape)} can be at byte {offset}")
         size = _nbytes(shape, dtype)
@@ -110,7 +110,7 @@ class ResourceStore:
             return entry.data
         dtype, shape = _NUMPY[entry.info.dtype], entry.info.shape
         if entry.nbytes == 0:
-            return np.empty(shape, dtype)
+            return np.frombuffer(b"", dtype).reshape(shape)
         with _reading(entry.data.path) as file:
             if entry.data.offset + entry.nbytes > os.fstat(file.fileno()).st_size:
                 raise _bad_file(entry.data.path, "the file has shrunk since it was first read")

@@ -1,8 +1,8 @@
 """Programs as flat integer rows, the form the interpreter executes.
 
-A program becomes rows of a table, task after task; each task ends with an END row. Loops and ifs become jumps. Addresses,
-strides and index scales are in elements. What the interpreter relies on, beyond `runtime.structure`, is checked here, once
-per program: alignment, operand types and extents, and one user for each end of a queue or FIFO.
+A program becomes rows of a table, task after task; each task ends with an END row. Loops and ifs become jumps.
+Addresses, strides and index scales are in elements. What the interpreter relies on, beyond `runtime.structure`, is
+checked here, once per program: alignment, operand types and extents, one user for each end of a queue or FIFO.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ from runtime.isa import (
     walk,
 )
 
-# Opcodes. A vector row has its operation in column FN. AXPY is the vector row of the commonest fmac: a scalar times a dense
-# vector in memory, added to a dense f32 vector in memory. HOST_* rows are the host's own two tasks.
+# Opcodes. A vector row has its operation in column FN. AXPY is the vector row of the commonest fmac: a scalar times a
+# dense vector in memory, added to a dense f32 vector in memory. HOST_* rows are the host's own two tasks.
 VECTOR, AXPY, ALU_OP, LOAD, LOOP, ENDLOOP, IFZERO, END, HOST_SEND, HOST_RECEIVE = range(10)
 
 # Vector operations.
@@ -60,8 +60,8 @@ KIND, BASE, EXTENT, STRIDE, INDEX, SCALE = range(6)
 OPERAND = 6
 A, B = DST + OPERAND, DST + 2 * OPERAND
 COLUMNS = DST + 3 * OPERAND
-# ALU_OP: destination register, then two integers, each a register flag and a value. LOOP, ENDLOOP, IFZERO: register, jump
-# target and, for loops, a count (register flag, value).
+# ALU_OP: destination register, then two integers, each a register flag and a value. LOOP, ENDLOOP, IFZERO: register,
+# jump target and, for loops, a count (register flag, value).
 REGISTER, TARGET, FLAG1, VALUE1, FLAG2, VALUE2 = 3, 4, 5, 6, 7, 8
 
 # Operand kinds. The first three are memory.
@@ -145,10 +145,8 @@ class _Encoder:
 
     def loop(self, loop: Loop) -> None:
         for inner in walk(loop.body):
-            written = (
-                [inner.counter] if isinstance(inner, Loop) else [inner.dst] if isinstance(inner, Alu | Load) else []
-            )
-            clash = loop.counter in written or loop.count in written
+            written = inner.counter if isinstance(inner, Loop) else inner.dst if isinstance(inner, Alu | Load) else None
+            clash = written is not None and written in (loop.counter, loop.count)
             self.check(not clash, "a loop's body writes its counter or its count")
         self.check(loop.counter != loop.count, "a loop's counter is its count")
         flag, value = _integer(loop.count)

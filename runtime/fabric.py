@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
-
 from runtime.faults import MachineFault
 from runtime.geometry import OPPOSITE, RAMP, STEP, bit
 from runtime.image import Image, PortLane
+from runtime.jit import entry
 from runtime.target import Target
 
 Ints = np.ndarray[Any, np.dtype[np.int32]]
@@ -54,7 +53,7 @@ def window_of(target: Target) -> Window:
     return Window(*target.usable)
 
 
-@njit(cache=True, error_model="numpy")
+@entry
 def _paint(routes: Ints, x0: int, y0: int, inputs: Bytes, outputs: Bytes) -> int:
     """Expand rectangles; the index of the first route that configures a router's colour twice, or -1."""
     for i in range(len(routes)):
@@ -93,7 +92,7 @@ _STEPS = np.array(STEP, np.int32)
 _OPPOSITE = np.array(OPPOSITE, np.int32)
 
 
-@njit(cache=True, error_model="numpy")
+@entry
 def _trace(
     sources: Ints,
     inputs: Bytes,
@@ -189,32 +188,29 @@ def _lane(image: Image, window: Window, lane: PortLane) -> tuple[int, int, int, 
 def connect(
     image: Image,
     core_xy: Ints,
-    input_queue: Ints,
+    inputs: Ints,
     outputs: Ints,
     lanes_in: list[PortLane],
     lanes_out: list[PortLane],
-    out_queue: int,
 ) -> Wires:
     """Trace all sources: first the core outputs, then the host's input lanes.
 
-    core_xy: [cores, 2] coordinates. input_queue: [queues, 2], the core and colour of each input queue (colour -1: none).
-    outputs: [sources, 2], the core and colour of each output queue in use. Host output lane l fills queue out_queue + l.
-    Raises MachineFault.
+    core_xy: [cores, 2] coordinates. inputs, outputs: [queues, 2], the core and colour of each bound queue. Host output
+    lane l fills queue len(inputs) + l. Raises MachineFault.
     """
     window = window_of(image.target)
     takes, gives = _tables(image, window)
     origin = np.array([window.x0, window.y0], np.int32)
     local = core_xy - origin
     queues = np.full(takes.shape, -1, np.int32)
-    numbers = np.flatnonzero(input_queue[:, 1] >= 0).astype(np.int32)
-    owner, colour = input_queue[numbers].T
-    queues[local[owner, 1], local[owner, 0], colour] = numbers
+    owner, colour = inputs.T
+    queues[local[owner, 1], local[owner, 0], colour] = np.arange(len(inputs))
     hosts = [_lane(image, window, lane) for lane in lanes_in]
     ramps = np.full(len(outputs), RAMP, np.int32)
     from_cores = np.column_stack([local[outputs[:, 0]], ramps, outputs[:, 1]])
     sources = np.concatenate([from_cores, np.array(hosts, np.int32).reshape(-1, 4)]).astype(np.int32)
-    exits = [(*_lane(image, window, lane), out_queue + i) for i, lane in enumerate(lanes_out)]
-    sinks = np.zeros(out_queue + len(lanes_out), np.int32)
+    exits = [(*_lane(image, window, lane), len(inputs) + i) for i, lane in enumerate(lanes_out)]
+    sinks = np.zeros(len(inputs) + len(lanes_out), np.int32)
     first, fault = np.zeros(len(sources) + 1, np.int32), np.zeros(4, np.int32)
     ends = np.array(exits, np.int32).reshape(-1, 5)
     number = _trace(sources, takes, gives, queues, ends, _STEPS, _OPPOSITE, sinks, first, fault)

@@ -7,7 +7,7 @@ from runtime.geometry import DIRECTION_NAMES
 
 
 class MachineFault(IllegalImageError):
-    """The image makes the machine do something it cannot. `x`, `y`: where; colour and direction: of the wavelet, if any."""
+    """The image makes the machine do what it cannot, at core or router (x, y), with the wavelet's colour if any."""
 
     def __init__(
         self,

@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from runtime import mathlib
 from runtime.encode import (
@@ -26,6 +25,7 @@ from runtime.encode import (
     ENDLOOP,
     EXTENT,
     F16,
+    F32,
     FIFO,
     FLAG1,
     FLAG2,
@@ -57,6 +57,7 @@ from runtime.encode import (
     A,
     B,
 )
+from runtime.jit import called, entry, inlined
 from runtime.mathlib import narrow, widen
 from runtime.state import (
     C_BASE,
@@ -117,23 +118,21 @@ NEG, ABS, EXP, LOG, SQRT, RSQRT, RECIPROCAL = (
 )
 RELU, TANH, SIGMOID, ERF, GELU_ERF = (FN_MAP[name] for name in ("relu", "tanh", "sigmoid", "erf", "gelu_erf"))
 
-inlined = njit(error_model="numpy", forceinline=True)
-called = njit(error_model="numpy")
-entry = njit(error_model="numpy", nogil=True, cache=True)
+Int = Any  # inside compiled code: a 64-bit integer
 
 
 # Rings
 
 
 @inlined
-def _available(s: State, r: int) -> int:
+def _available(s: State, r: Int) -> Int:
     """Words the reader may take."""
     count = s.ring[r, R_TAIL_SEEN] - s.ring[r, R_HEAD]
     return count if count >= 0 else count + 2 * s.ring[r, R_DEPTH]
 
 
 @inlined
-def _room(s: State, r: int) -> int:
+def _room(s: State, r: Int) -> Int:
     """Words the writer may put."""
     count = s.ring[r, R_TAIL] - s.ring[r, R_HEAD_SEEN]
     depth = s.ring[r, R_DEPTH]
@@ -141,7 +140,7 @@ def _room(s: State, r: int) -> int:
 
 
 @inlined
-def _wake(s: State, t: int) -> None:
+def _wake(s: State, t: Int) -> None:
     """Put a task on its group's ready list. It waits on one ring at most, so it is there at most once."""
     s.task[t, T_WAIT] = -1
     group = s.group[s.task[t, T_GROUP]]
@@ -153,14 +152,14 @@ def _wake(s: State, t: int) -> None:
 
 
 @inlined
-def _wait(s: State, t: int, r: int, room: int) -> None:
+def _wait(s: State, t: Int, r: Int, room: Int) -> None:
     s.task[t, T_WAIT] = r
     s.task[t, T_ROOM] = room
     s.ring[r, R_WRITER if room else R_READER] = t
 
 
 @inlined
-def _advance(s: State, r: int, counter: int, count: int) -> int:
+def _advance(s: State, r: Int, counter: Int, count: Int) -> Int:
     value = s.ring[r, counter] + count
     limit = 2 * s.ring[r, R_DEPTH]
     value = value - limit if value >= limit else value
@@ -169,7 +168,7 @@ def _advance(s: State, r: int, counter: int, count: int) -> int:
 
 
 @inlined
-def _taken(s: State, r: int, count: int) -> None:
+def _taken(s: State, r: Int, count: Int) -> None:
     """The reader has taken `count` words."""
     head = _advance(s, r, R_HEAD, count)
     if s.cross[r]:
@@ -182,7 +181,7 @@ def _taken(s: State, r: int, count: int) -> None:
 
 
 @inlined
-def _given(s: State, r: int, count: int) -> None:
+def _given(s: State, r: Int, count: Int) -> None:
     """The writer has put `count` words."""
     tail = _advance(s, r, R_TAIL, count)
     if s.cross[r]:
@@ -195,7 +194,7 @@ def _given(s: State, r: int, count: int) -> None:
 
 
 @inlined
-def _slot(s: State, r: int, counter: int, offset: int) -> int:
+def _slot(s: State, r: Int, counter: Int, offset: Int) -> Int:
     """Place inside the ring of the word `offset` after a counter."""
     place = s.ring[r, counter] + offset
     depth = s.ring[r, R_DEPTH]
@@ -205,7 +204,7 @@ def _slot(s: State, r: int, counter: int, offset: int) -> int:
 
 
 @inlined
-def _tree_room(s: State, tree: int) -> tuple[int, int]:
+def _tree_room(s: State, tree: Int) -> tuple[Int, Int]:
     """Words all sinks of a tree have room for, and the first sink that has none (-1 if all have some)."""
     least = np.int64(1) << 40
     for i in range(s.first[tree], s.first[tree + 1]):
@@ -221,7 +220,7 @@ def _tree_room(s: State, tree: int) -> tuple[int, int]:
 
 
 @called
-def _read_memory(floats: Any, halves: Any, half: bool, first: int, step: int, out: Any) -> None:
+def _read_memory(floats: Any, halves: Any, half: bool, first: Int, step: Int, out: Any) -> None:
     """out[i] = element first + i*step, widened if f16."""
     count = len(out)
     if half and step == 1:
@@ -241,7 +240,7 @@ def _read_memory(floats: Any, halves: Any, half: bool, first: int, step: int, ou
 
 
 @called
-def _write_memory(floats: Any, halves: Any, half: bool, first: int, step: int, values: Any) -> None:
+def _write_memory(floats: Any, halves: Any, half: bool, first: Int, step: Int, values: Any) -> None:
     """element first + i*step = values[i], rounded if f16."""
     count = len(values)
     if half and step == 1:
@@ -261,7 +260,7 @@ def _write_memory(floats: Any, halves: Any, half: bool, first: int, step: int, v
 
 
 @inlined
-def _read_ring(s: State, r: int, offset: int, out: Any) -> None:
+def _read_ring(s: State, r: Int, offset: Int, out: Any) -> None:
     base, depth = s.ring[r, R_BASE], s.ring[r, R_DEPTH]
     place = _slot(s, r, R_HEAD, offset)
     for i in range(len(out)):
@@ -272,7 +271,7 @@ def _read_ring(s: State, r: int, offset: int, out: Any) -> None:
 
 
 @inlined
-def _write_ring(s: State, r: int, offset: int, values: Any) -> None:
+def _write_ring(s: State, r: Int, offset: Int, values: Any) -> None:
     base, depth = s.ring[r, R_BASE], s.ring[r, R_DEPTH]
     place = _slot(s, r, R_TAIL, offset)
     for i in range(len(values)):
@@ -283,7 +282,7 @@ def _write_ring(s: State, r: int, offset: int, values: Any) -> None:
 
 
 @called
-def _axpy(floats: Any, halves: Any, half: bool, dst: int, scale: np.float32, src: int, count: int) -> None:
+def _axpy(floats: Any, halves: Any, half: bool, dst: Int, scale: Any, src: Int, count: Int) -> None:
     """floats[dst + i] += scale * (element src + i): the machine's inner loop."""
     target = floats[dst : dst + count]
     if half:
@@ -297,7 +296,7 @@ def _axpy(floats: Any, halves: Any, half: bool, dst: int, scale: np.float32, src
 
 
 @called
-def _binary(fn: int, a: Any, b: Any) -> None:
+def _binary(fn: Int, a: Any, b: Any) -> None:
     """a[i] = a[i] op b[i]."""
     count = len(a)
     if fn == ADD:
@@ -321,7 +320,7 @@ def _binary(fn: int, a: Any, b: Any) -> None:
 
 
 @called
-def _reduce(fn: int, start: np.float32, a: Any) -> np.float32:
+def _reduce(fn: Int, start: Any, a: Any) -> Any:
     if fn == RSUM:
         for i in range(len(a)):
             start += a[i]
@@ -332,7 +331,7 @@ def _reduce(fn: int, start: np.float32, a: Any) -> np.float32:
 
 
 @called
-def _scalar(fn: int, x: np.float32) -> np.float32:
+def _scalar(fn: Int, x: Any) -> Any:
     """One of the scalar library's routines."""
     if fn == NEG:
         return mathlib.neg(x)
@@ -365,13 +364,13 @@ def _scalar(fn: int, x: np.float32) -> np.float32:
 
 
 @inlined
-def _extent(s: State, t: int, pc: int, o: int) -> int:
+def _extent(s: State, t: Int, pc: Int, o: Int) -> Int:
     extent = np.int64(s.code[pc, o + EXTENT])
     return extent if extent >= 0 else np.int64(s.reg[t, -1 - extent])
 
 
 @inlined
-def _first(s: State, t: int, pc: int, o: int) -> int:
+def _first(s: State, t: Int, pc: Int, o: Int) -> Int:
     """Element number of a memory operand's first element, from the start of the core's memory."""
     first = np.int64(s.code[pc, o + BASE])
     index = s.code[pc, o + INDEX]
@@ -379,20 +378,20 @@ def _first(s: State, t: int, pc: int, o: int) -> int:
 
 
 @inlined
-def _inside(s: State, c: int, kind: int, first: int, last: int) -> bool:
+def _inside(s: State, c: Int, kind: Int, first: Int, last: Int) -> Any:
     """Whether elements first..last (in either order) are in the core's memory."""
     limit = s.core[c, C_BYTES] >> (1 if kind == F16 else 2)
     return min(first, last) >= 0 and max(first, last) < limit
 
 
 @inlined
-def _origin(s: State, c: int, kind: int) -> int:
+def _origin(s: State, c: Int, kind: Int) -> Int:
     """Element number of the core's memory in the whole buffer."""
     return s.core[c, C_BASE] << (1 if kind == F16 else 0)
 
 
 @inlined
-def _operand(s: State, t: int, c: int, pc: int, o: int, length: int) -> tuple[int, int, int, int]:
+def _operand(s: State, t: Int, c: Int, pc: Int, o: Int, length: Int) -> tuple[Int, Int, Int, Int]:
     """(fault, kind, first, step) of an operand: memory as element numbers in the whole buffer, a queue or FIFO as its
     ring, an output queue as its tree."""
     kind = np.int64(s.code[pc, o + KIND])
@@ -416,7 +415,7 @@ def _operand(s: State, t: int, c: int, pc: int, o: int, length: int) -> tuple[in
 
 
 @inlined
-def _collide(d_kind: int, d_first: int, d_step: int, kind: int, first: int, step: int, length: int) -> bool:
+def _collide(d_kind: Int, d_first: Int, d_step: Int, kind: Int, first: Int, step: Int, length: Int) -> Any:
     """Whether a later element of a source may be changed by an earlier element of the destination."""
     if kind >= IN or d_kind >= IN or (kind == d_kind and first == d_first and step == d_step):
         return False
@@ -427,7 +426,7 @@ def _collide(d_kind: int, d_first: int, d_step: int, kind: int, first: int, step
 
 
 @inlined
-def _read(s: State, kind: int, first: int, step: int, done: int, offset: int, out: Any) -> None:
+def _read(s: State, kind: Int, first: Int, step: Int, done: Int, offset: Int, out: Any) -> None:
     """Elements done + offset... of a source; `offset` counts from the ring's head."""
     if kind == CONST:
         out[:] = mathlib.from_bits(np.int32(first))
@@ -438,19 +437,19 @@ def _read(s: State, kind: int, first: int, step: int, done: int, offset: int, ou
 
 
 @inlined
-def _is_ring(kind: int) -> bool:
-    return kind == IN or kind == FIFO
+def _is_ring(kind: Int) -> Any:
+    return kind in (IN, FIFO)
 
 
 # Instructions
 
 
 @inlined
-def _vector(s: State, p: int, t: int, pc: int, done: int) -> tuple[int, int, int]:
+def _vector(s: State, p: Int, t: Int, pc: Int, done: Int) -> tuple[Int, Int, Int]:
     """Carry a vector instruction on from element `done`: (elements done, its length, fault). Waits if not finished."""
     c = s.task[t, T_CORE]
     fn, count = s.code[pc, FN], s.code[pc, OPERANDS]
-    reduction = fn == RSUM or fn == RMAX
+    reduction = fn in (RSUM, RMAX)
     length = _extent(s, t, pc, A if reduction and s.code[pc, A + KIND] != CONST else DST)
     if length < 0:
         return length, 0, BAD_EXTENT
@@ -547,7 +546,7 @@ def _vector(s: State, p: int, t: int, pc: int, done: int) -> tuple[int, int, int
 
 
 @inlined
-def _axpy_row(s: State, p: int, t: int, c: int, pc: int) -> tuple[int, int]:
+def _axpy_row(s: State, p: Int, t: Int, c: Int, pc: Int) -> tuple[Int, Int]:
     """An AXPY row: (fault, value), or (OVERLAP, 0) if the order of elements matters."""
     count = _extent(s, t, pc, DST)
     if count < 0 or _extent(s, t, pc, B) != count:
@@ -578,13 +577,13 @@ def _axpy_row(s: State, p: int, t: int, c: int, pc: int) -> tuple[int, int]:
 
 
 @inlined
-def _integer(s: State, t: int, pc: int, flag: int, value: int) -> int:
+def _integer(s: State, t: Int, pc: Int, flag: Int, value: Int) -> Int:
     word = np.int64(s.code[pc, value])
     return np.int64(s.reg[t, word]) if s.code[pc, flag] else word
 
 
 @called
-def _alu(fn: int, a: int, b: int) -> int:
+def _alu(fn: Int, a: Int, b: Int) -> Int:
     if fn == I_ADD:
         return a + b
     if fn == I_SUB:
@@ -609,7 +608,7 @@ def _alu(fn: int, a: int, b: int) -> int:
 
 
 @called
-def _host_send(s: State, t: int) -> None:
+def _host_send(s: State, t: Int) -> None:
     """Put the host lane's words on the wire while there is room."""
     tree = s.core[s.task[t, T_CORE], C_OUT]
     while s.task[t, T_NEXT] < s.task[t, T_LAST]:
@@ -628,7 +627,7 @@ def _host_send(s: State, t: int) -> None:
 
 
 @called
-def _host_receive(s: State, t: int) -> None:
+def _host_receive(s: State, t: Int) -> None:
     """Take the words that have come on a host lane."""
     r = s.core[s.task[t, T_CORE], C_IN]
     while s.task[t, T_NEXT] < s.task[t, T_LAST]:
@@ -644,7 +643,7 @@ def _host_receive(s: State, t: int) -> None:
 
 
 @inlined
-def _step(s: State, p: int, t: int) -> tuple[int, int]:
+def _step(s: State, p: Int, t: Int) -> tuple[Int, Int]:
     """Run a task until it waits: (fault, value)."""
     c, pc = s.task[t, T_CORE], s.task[t, T_PC]
     executed = np.int64(0)
@@ -678,7 +677,7 @@ def _step(s: State, p: int, t: int) -> tuple[int, int]:
         elif op == ALU_OP:
             fn = s.code[pc, FN]
             b = _integer(s, t, pc, FLAG2, VALUE2)
-            if b <= 0 and (fn == I_DIV or fn == I_MOD):
+            if b <= 0 and fn in (I_DIV, I_MOD):
                 fault, value = np.int64(BAD_DIVISOR), b
                 break
             s.reg[t, s.code[pc, REGISTER]] = np.int32(_alu(fn, _integer(s, t, pc, FLAG1, VALUE1), b))
@@ -713,7 +712,7 @@ def _step(s: State, p: int, t: int) -> tuple[int, int]:
 
 
 @entry
-def run(s: State, p: int, budget: int) -> int:
+def run(s: State, p: Int, budget: Int) -> Int:
     """Run ready tasks of partition p, latest block first, for about `budget` task starts.
 
     Returns 1 if tasks are still ready, 0 if all wait, -1 after a fault, which is then in fault[p].
@@ -741,7 +740,7 @@ def run(s: State, p: int, budget: int) -> int:
 
 
 @entry
-def publish(s: State, rings: Any) -> int:
+def publish(s: State, rings: Any) -> Int:
     """Show each side of the rings between partitions what the other has done; the number of rings that changed."""
     changed = 0
     for r in rings:

@@ -69,7 +69,7 @@ class Machine:
     def feed(self, sent: list[Words], wanted: list[int], progress: Progress | None = None) -> list[Words]:
         """Send words (bits) on every input lane and take the wanted number from every output lane.
 
-        Lanes are in port order. `progress(received, wanted)` is called now and then. Ends when nothing can move any more.
+        Lanes are in port order. `progress(received, wanted)` is called now and then. Ends when nothing can move.
         Raises MachineFault, and DeadlockError if words are missing or left over; the machine is then of no further use.
         """
         loaded, task = self.loaded, self._state.task

@@ -12,18 +12,17 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from runtime.jit import called, inlined
 
 F = np.float32
 ZERO, HALF, ONE, TWO = F(0), F(0.5), F(1), F(2)
 INF, NAN = F(np.inf), F(np.nan)
 
-scalar = njit(error_model="numpy", forceinline=True)
-routine = njit(error_model="numpy")
 
-
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def bits(typingctx: Any, x: Any) -> Any:
     """The i32 with the bits of an f32."""
 
@@ -33,7 +32,7 @@ def bits(typingctx: Any, x: Any) -> Any:
     return types.int32(types.float32), codegen
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def from_bits(typingctx: Any, x: Any) -> Any:
     """The f32 with the bits of an i32."""
 
@@ -43,8 +42,8 @@ def from_bits(typingctx: Any, x: Any) -> Any:
     return types.float32(types.int32), codegen
 
 
-@scalar
-def widen(h: int) -> np.float32:
+@inlined
+def widen(h: Any) -> Any:
     """The f32 equal to the f16 with bits `h` (uint16). Without branches, so that loops over it become SIMD."""
     magnitude = np.int32(h & 0x7FFF)
     sign = np.int32((h & 0x8000) << 16)
@@ -56,8 +55,8 @@ def widen(h: int) -> np.float32:
     return from_bits(np.int32(value | sign))
 
 
-@scalar
-def narrow(x: np.float32) -> int:
+@inlined
+def narrow(x: Any) -> Any:
     """The bits (uint16) of the f16 nearest to `x`, ties to even; overflow gives infinity, NaN stays NaN."""
     word = bits(x)
     magnitude = word & 0x7FFFFFFF
@@ -70,47 +69,47 @@ def narrow(x: np.float32) -> int:
     return np.uint16(value | sign)
 
 
-@scalar
-def maximum(a: np.float32, b: np.float32) -> np.float32:
+@inlined
+def maximum(a: Any, b: Any) -> Any:
     """The larger; NaN if either is."""
     return a if (a > b or a != a) else b
 
 
-@scalar
-def minimum(a: np.float32, b: np.float32) -> np.float32:
+@inlined
+def minimum(a: Any, b: Any) -> Any:
     """The smaller; NaN if either is."""
     return a if (a < b or a != a) else b
 
 
-@scalar
-def neg(x: np.float32) -> np.float32:
+@inlined
+def neg(x: Any) -> Any:
     return -x
 
 
-@scalar
-def absolute(x: np.float32) -> np.float32:
+@inlined
+def absolute(x: Any) -> Any:
     return from_bits(np.int32(bits(x) & 0x7FFFFFFF))
 
 
-@scalar
-def relu(x: np.float32) -> np.float32:
+@inlined
+def relu(x: Any) -> Any:
     return ZERO if x <= ZERO else x
 
 
-@scalar
-def sqrt(x: np.float32) -> np.float32:
+@inlined
+def sqrt(x: Any) -> Any:
     """Correctly rounded."""
     return np.sqrt(x)
 
 
-@scalar
-def reciprocal(x: np.float32) -> np.float32:
+@inlined
+def reciprocal(x: Any) -> Any:
     """Correctly rounded."""
     return ONE / x
 
 
-@scalar
-def rsqrt(x: np.float32) -> np.float32:
+@inlined
+def rsqrt(x: Any) -> Any:
     return ONE / np.sqrt(x)
 
 
@@ -120,8 +119,8 @@ EXP_MAX, EXP_MIN = F(88.72284), F(-103.98)  # beyond: infinity, zero
 E2, E3, E4, E5, E6, E7 = F(0.5), F(0.16666667), F(0.041666254), F(0.008333263), F(0.0013947225), F(0.0001991938)
 
 
-@routine
-def exp(x: np.float32) -> np.float32:
+@called
+def exp(x: Any) -> Any:
     if x != x:
         return x
     if x > EXP_MAX:
@@ -144,8 +143,8 @@ L3, L4, L5, L6, L7 = F(0.3333331), F(-0.24999987), F(0.20002227), F(-0.16669251)
 L8, L9, L10, L11 = F(-0.12384348), F(0.11872976), F(-0.11789808), F(0.06915368)
 
 
-@routine
-def log(x: np.float32) -> np.float32:
+@called
+def log(x: Any) -> Any:
     if x < ZERO or x != x:
         return NAN
     if x == ZERO:
@@ -164,8 +163,8 @@ def log(x: np.float32) -> np.float32:
     return (f + (cubic + n * LN2_LOW - HALF * (f * f))) + n * LN2_HIGH
 
 
-@routine
-def sigmoid(x: np.float32) -> np.float32:
+@called
+def sigmoid(x: Any) -> Any:
     if x >= ZERO:
         return ONE / (ONE + exp(-x))
     e = exp(x)
@@ -176,8 +175,8 @@ TANH_SMALL, TANH_ONE = F(0.625), F(9.02)
 T3, T5, T7, T9, T11 = F(-0.33333284), F(0.13331491), F(-0.053743497), F(0.020650579), F(-0.005717037)
 
 
-@routine
-def tanh(x: np.float32) -> np.float32:
+@called
+def tanh(x: Any) -> Any:
     a = absolute(x)
     if a < TANH_SMALL:
         z = x * x
@@ -194,15 +193,15 @@ Q0, Q1, Q2, Q3, Q4 = F(-5.230652e-06), F(0.28222921), F(0.28065854), F(0.2550057
 Q5, Q6, Q7, Q8 = F(0.12254153), F(0.0013476926), F(-0.16695368), F(0.07503606)
 
 
-@routine
-def erf_near(x: np.float32) -> np.float32:
+@called
+def erf_near(x: Any) -> Any:
     """erf for |x| < ERF_SMALL."""
     z = x * x
     return x + x * (P1 + z * (P3 + z * (P5 + z * (P7 + z * (P9 + z * (P11 + z * P13))))))
 
 
-@routine
-def erfc_far(x: np.float32) -> np.float32:
+@called
+def erfc_far(x: Any) -> Any:
     """1 - erf(x) for x >= ERF_SMALL, as exp(-x*x) times a polynomial in 1 / (1 + x/2)."""
     if x > ERFC_ZERO:
         return ZERO
@@ -211,8 +210,8 @@ def erfc_far(x: np.float32) -> np.float32:
     return exp(-(x * x)) * (Q0 + t * (Q1 + t * (Q2 + t * (Q3 + t * (Q4 + high)))))
 
 
-@routine
-def erf(x: np.float32) -> np.float32:
+@called
+def erf(x: Any) -> Any:
     a = absolute(x)
     if a < ERF_SMALL:
         return erf_near(x)
@@ -224,8 +223,8 @@ def erf(x: np.float32) -> np.float32:
 SQRT_HALF = F(0.7071067811865476)
 
 
-@routine
-def gelu_erf(x: np.float32) -> np.float32:
+@called
+def gelu_erf(x: Any) -> Any:
     """x/2 * (1 + erf(x / sqrt(2))), within 1.5e-7 * |x|."""
     z = x * SQRT_HALF
     a = absolute(z)
@@ -242,8 +241,8 @@ def gelu_erf(x: np.float32) -> np.float32:
 SQRT_8_OVER_PI, GELU_CUBIC, GELU_MIN = F(1.5957691216057308), F(0.044715), F(-20.0)
 
 
-@routine
-def gelu_tanh(x: np.float32) -> np.float32:
+@called
+def gelu_tanh(x: Any) -> Any:
     """x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))) within 1.5e-7 * |x|, as x * sigmoid of twice the argument."""
     if x < GELU_MIN:
         return -ZERO

@@ -29,7 +29,8 @@ def core_bytes(image: Image) -> Array:
             message = f"{size} bytes of data; a core has {image.target.memory_bytes}"
             raise IllegalImageError(message, code="memory", where=f"program {program.name}")
         sizes.append(size)
-    return np.array(sizes, np.int64)[image.cores["program"] + 1]
+    of_program: Array = np.array(sizes, np.int64)
+    return np.asarray(of_program[image.cores["program"] + 1])
 
 
 def allocate(image: Image, size: Array, reserved: int) -> tuple[Array, Array]:

@@ -1,7 +1,7 @@
 """The machine's state as flat arrays: what the interpreter reads and writes.
 
-One buffer holds every core's memory and the words in every input queue. Numbers are dense: cores, tasks, rings (input
-queues first, then FIFOs, then the host's output lanes), trees (one per source of wavelets), ready groups (one per block).
+One buffer holds every core's memory and the words in every input queue. Units (see `runtime.loader`), tasks, rings,
+trees (one per source of wavelets) and ready groups are numbered densely; a row of a table is one of them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ C_OUT = C_IN + 8
 C_FIFO = C_OUT + 6
 CORE_COLUMNS = C_FIFO + 1
 
-# Columns of `task`: row of the next instruction, elements of it already done, core, words moved since the top of the body,
-# ready group, ring waited for (-1: not waiting) and whether for room in it. Host tasks: next and last word of their buffer.
+# Columns of `task`: row of the next instruction, elements of it already done, unit, words moved since the top of the
+# body, ready group, ring waited for (-1: not waiting) and whether for room in it. Host tasks: next word, end of words.
 T_PC, T_DONE, T_CORE, T_MOVED, T_GROUP, T_WAIT, T_ROOM, T_NEXT, T_LAST = range(9)
 TASK_COLUMNS = 9
 
@@ -43,13 +43,13 @@ CHUNK = 256  # elements a vector instruction handles at a time
 
 
 class State(NamedTuple):
-    """Everything the interpreter touches. `words`, `floats` and `halves` are one buffer seen as i32, f32 and f16 bits."""
+    """Everything the interpreter touches. `words`, `floats`, `halves` are one buffer seen as i32, f32 and f16 bits."""
 
     code: Array  # i32 [rows, encode.COLUMNS]
     words: Array  # i32
     floats: Array  # f32
     halves: Array  # u16
-    core: Array  # i64 [cores, CORE_COLUMNS]
+    core: Array  # i64 [units, CORE_COLUMNS]
     task: Array  # i64 [tasks, TASK_COLUMNS]
     reg: Array  # i32 [tasks, REGISTERS]
     ring: Array  # i64 [rings, RING_COLUMNS]

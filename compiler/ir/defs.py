@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from functools import cached_property
+from typing import Any
 
 from compiler.ir.core import UNKNOWN, Attr, IRError, Loc, Op, Region, Symbol, Type, Value, is_attr
 

@@ -58,7 +58,6 @@ class _Codegen:
         programs = [program_op(program, symbol.name) for program, symbol in self.programs.items()]
         for new in [*programs, *self.blocks, *channels]:
             self.module.body.append(new)
-        self.module.attrs["phase"] = "core"
 
     def port(self, op: Op, kernel: Port, placed: Placed) -> Op:
         """The host's side of a stream: where each lane meets the fabric, and its colour."""

@@ -73,7 +73,11 @@ class _Lowering:
             op.erase()
         for op in self.block.ops:
             self.module.body.append(op)
-        self.module.attrs["phase"] = "flow"
+        self.module.attrs["options"] = {
+            "precision": self.options.precision,
+            "max_seq": self.max_seq,
+            "slots": self.options.slots,
+        }
 
     def _check_leftovers(self, graph_ops: list[Op], problems: list[tuple[Op, str]]) -> None:
         if problems:

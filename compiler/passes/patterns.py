@@ -57,7 +57,9 @@ def apply_rules(module: Op, rules: Sequence[Rule], resources: ResourceStore) -> 
 def _pattern(rule: Rule, module: Op, resources: ResourceStore) -> Pattern:
     @wraps(rule)
     def pattern(op: Op, rewriter: Rewriter) -> bool:
-        value = rule(op, Site(module, resources, rewriter))
+        # What a fusion left behind would match again; it waits for `dead-code`.
+        is_read = any(result.uses for result in op.results)
+        value = rule(op, Site(module, resources, rewriter)) if is_read else None
         if value is not None:
             rewriter.replace(op, value)
         return value is not None

@@ -172,8 +172,8 @@ class _RouteCheck:
             if not on or not beyond or not 0 <= lane.colour < self.image.target.colours:
                 self.report.add(
                     "port-place",
-                    f"{at(lane.x, lane.y)} side {DIRECTION_NAMES[lane.side]} colour {lane.colour} is not at the edge of "
-                    "the usable rectangle, or the colour does not exist",
+                    f"{at(lane.x, lane.y)} side {DIRECTION_NAMES[lane.side]} colour {lane.colour} is not at the edge "
+                    "of the usable rectangle, or the colour does not exist",
                     name,
                 )
             elif key in places:
@@ -318,8 +318,9 @@ class _RouteCheck:
             colour, x, y = self.grid.place(int(self.reader_nodes[i]))
             message = f"nothing arrives on colour {colour} at {at(x, y)}"
             self.report.add("unfed-queue", message, self._reader_name(int(i)))
-        ramps = np.flatnonzero(self.outputs & bit(RAMP))
-        unread = np.setdiff1d(ramps, self.reader_nodes[:cores])
+        read = np.zeros(self.outputs.size, bool)
+        read[self.reader_nodes[:cores]] = True
+        unread = np.flatnonzero(((self.outputs & bit(RAMP)) != 0) & ~read)
         for node in self._told("unread-ramp", unread):
             colour, x, y = self.grid.place(int(node))
             message = f"{self._channel_name(int(node), colour)} goes to the core, which binds no input queue to it"

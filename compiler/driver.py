@@ -1,0 +1,99 @@
+"""Runs the phases of `compiler.pipelines` on a module, from where it stands to where the user wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compiler import pipelines
+from compiler.ir.core import Op
+from compiler.ir.passes import Hook, Pass, PassContext, PassManager, Progress, no_progress, parse_pipeline
+from compiler.package import package
+from compiler.resources import ResourceStore
+from runtime import target as targets
+from runtime.errors import UsageError
+from runtime.image import Image
+from runtime.target import Target
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a compilation depends on besides the model. Each is stored in the module when its phase has used it."""
+
+    target: str = "cs2"
+    precision: str = "fp32"  # fp32, or fp16: fp16 weights, caches and multiplied operands, fp32 accumulation
+    max_seq: int = 0  # positions per sequence; 0: as many as the model has
+    slots: int = 1  # sequences whose caches the image holds at once
+    max_cores: int = 0  # 0: see compiler.passes.size
+    seed: int = 0
+    deterministic_limit: float = 12.0  # of the placer, in OR-tools' deterministic time
+
+
+def lower(
+    module: Op,
+    resources: ResourceStore,
+    options: Options,
+    *,
+    to: str = "core",
+    hooks: Sequence[Hook] = (),
+    progress: Progress = no_progress,
+) -> Target:
+    """Run all phases after the module's own up to `to`, in place; the target it is for.
+
+    A module that has been sized already keeps the target it was sized for. Raises UsageError for an unknown phase or
+    one that lies behind, and what the passes raise.
+    """
+    phase = str(module.attrs.get("phase", "import"))
+    if to not in pipelines.PHASE_NAMES:
+        raise _phase_error(f"there is no phase {to!r}")
+    if phase not in pipelines.PHASE_NAMES:
+        raise _phase_error(f"the module says it is in phase {phase!r}, which does not exist")
+    ahead = pipelines.after(phase)
+    if to != phase and to not in ahead:
+        raise _phase_error(f"the module is past phase {to!r}: it is in {phase!r}")
+    target = _target(module, phase, options)
+    ctx = PassContext(resources, target, progress)
+    wanted = ahead[: ahead.index(to) + 1] if to in ahead else []
+    steps = [(name, step) for name in wanted for step in _passes(name, options)]
+    # One manager for all, so that dumps are numbered through; the phase is noted when its last pass is done.
+    last = {index: name for index, (name, _) in enumerate(steps)}
+
+    def finish(index: int, _step: Pass, finished: Op, _seconds: float) -> None:
+        if index + 1 == len(steps) or last[index + 1] != last[index]:
+            finished.attrs["phase"] = last[index]
+
+    PassManager([step for _, step in steps], [finish, *hooks]).run(module, ctx)
+    return target
+
+
+def build(module: Op, resources: ResourceStore, target: Target, provenance: Mapping[str, Any]) -> Image:
+    """The image of a module that has reached phase `core`."""
+    return package(module, resources, target, provenance)
+
+
+def _target(module: Op, phase: str, options: Options) -> Target:
+    name = module.attrs.get("target")
+    if phase not in ("import", "canonical", "fuse", "flow") and isinstance(name, str):
+        return targets.load(name)
+    target = targets.load(options.target)
+    module.attrs["target"] = options.target
+    return target
+
+
+def _passes(phase: str, options: Options) -> list[Pass]:
+    """The passes of a phase, with the driver's options filled in."""
+    values = {
+        "lower-to-flow": {"precision": options.precision, "max-seq": options.max_seq, "slots": options.slots},
+        "size": {"max-cores": options.max_cores},
+        "place": {"seed": options.seed, "deterministic-limit": options.deterministic_limit},
+    }
+    steps = []
+    for name in pipelines.PHASES[phase].split(","):
+        given = " ".join(f"{key}={value}" for key, value in values.get(name, {}).items())
+        steps += parse_pipeline(f"{name}{{{given}}}" if given else name)
+    return steps
+
+
+def _phase_error(message: str) -> UsageError:
+    return UsageError(message, code="bad-phase", hint=f"the phases are: {', '.join(pipelines.PHASE_NAMES)}")
