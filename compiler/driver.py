@@ -83,7 +83,7 @@ def _target(module: Op, phase: str, options: Options) -> Target:
 
 def _passes(phase: str, options: Options) -> list[Pass]:
     """The passes of a phase, with the driver's options filled in."""
-    values = {
+    values: dict[str, dict[str, object]] = {
         "lower-to-flow": {"precision": options.precision, "max-seq": options.max_seq, "slots": options.slots},
         "size": {"max-cores": options.max_cores},
         "place": {"seed": options.seed, "deterministic-limit": options.deterministic_limit},

@@ -68,7 +68,7 @@ REGISTER, TARGET, FLAG1, VALUE1, FLAG2, VALUE2 = 3, 4, 5, 6, 7, 8
 F32, F16, I32, IN, OUT, FIFO, CONST = range(7)
 MEMORY_KINDS = {Dtype.F32: F32, Dtype.F16: F16, Dtype.I32: I32}
 
-Rows = np.ndarray[Any, np.dtype[np.int32]]
+Rows = np.ndarray[Any, np.dtype[np.int64]]
 Vector = Mov | Binary | Fmac | Reduce | Map
 
 
@@ -274,4 +274,4 @@ def encode(programs: list[Program]) -> Code:
         starts.append([len(rows)])
         rows.append([op, *([0] * (COLUMNS - 1))])
         source.append(None)
-    return Code(np.array(rows, np.int32), starts, source)
+    return Code(np.array(rows, np.int64), starts, source)

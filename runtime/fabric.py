@@ -15,8 +15,7 @@ from runtime.image import Image, PortLane
 from runtime.jit import entry
 from runtime.target import Target
 
-Ints = np.ndarray[Any, np.dtype[np.int32]]
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Array = np.ndarray[Any, Any]
 
 FAULTS = (
     ("", ""),
@@ -44,8 +43,8 @@ class Window:
 class Wires:
     """Where each source's wavelets go: source s fills queues `sinks[first[s]:first[s+1]]`."""
 
-    first: Ints
-    sinks: Ints
+    first: Array
+    sinks: Array
 
 
 def window_of(target: Target) -> Window:
@@ -54,10 +53,11 @@ def window_of(target: Target) -> Window:
 
 
 @entry
-def _paint(routes: Ints, x0: int, y0: int, inputs: Bytes, outputs: Bytes) -> int:
+def _paint(routes: Array, x0: int, y0: int, inputs: Array, outputs: Array) -> int:
     """Expand rectangles; the index of the first route that configures a router's colour twice, or -1."""
     for i in range(len(routes)):
-        x, y, w, h, colour, takes, gives = routes[i]
+        x, y, w, h = routes[i, 0], routes[i, 1], routes[i, 2], routes[i, 3]
+        colour, takes, gives = routes[i, 4], routes[i, 5], routes[i, 6]
         for row in range(y - y0, y - y0 + h):
             for col in range(x - x0, x - x0 + w):
                 if inputs[row, col, colour] | outputs[row, col, colour]:
@@ -67,9 +67,9 @@ def _paint(routes: Ints, x0: int, y0: int, inputs: Bytes, outputs: Bytes) -> int
     return -1
 
 
-def _tables(image: Image, window: Window) -> tuple[Bytes, Bytes]:
+def _tables(image: Image, window: Window) -> tuple[Array, Array]:
     """Input and output masks of every router in the window."""
-    routes = np.stack([image.routes[name].astype(np.int32) for name in image.routes.dtype.names or ()], axis=1)
+    routes = np.stack([image.routes[name].astype(np.int64) for name in image.routes.dtype.names or ()], axis=1)
     routes = np.ascontiguousarray(routes)
     x, y, w, h, colour, takes, gives = routes.T
     wrong = (x < window.x0) | (y < window.y0) | (x + w > window.x0 + window.width) | (y + h > window.y0 + window.height)
@@ -88,43 +88,44 @@ def _tables(image: Image, window: Window) -> tuple[Bytes, Bytes]:
     return inputs, outputs
 
 
-_STEPS = np.array(STEP, np.int32)
-_OPPOSITE = np.array(OPPOSITE, np.int32)
+_STEPS = np.array(STEP, np.int64)
+_OPPOSITE = np.array(OPPOSITE, np.int64)
 
 
 @entry
 def _trace(
-    sources: Ints,
-    inputs: Bytes,
-    outputs: Bytes,
-    queues: Ints,
-    exits: Ints,
-    steps: Ints,
-    opposite: Ints,
-    sinks: Ints,
-    first: Ints,
-    fault: Ints,
+    sources: Array,
+    inputs: Array,
+    outputs: Array,
+    queues: Array,
+    exits: Array,
+    steps: Array,
+    opposite: Array,
+    fed: Array,
+    seen: Array,
+    stack: Array,
+    sinks: Array,
+    first: Array,
+    fault: Array,
 ) -> int:
     """Walk the tree of each source (col, row, direction it enters by, colour).
 
-    queues[row, col, colour] and exits[i] = (col, row, side, colour, queue) name the queues at the ends. Fills
-    first[s+1] and sinks; returns a fault number and fault = (col, row, direction, colour).
+    queues[row, col, colour] and exits[i] = (col, row, side, colour, queue) name the queues at the ends. fed
+    [queues], seen [rows, cols] and stack [rows * cols, 3] are work space, the first two filled with -1. Fills first[s+1]
+    and sinks; returns a fault number and fault = (col, row, direction, colour).
     """
     height, width, _ = inputs.shape
-    fed = np.full(len(sinks), -1, np.int32)
-    seen = np.full((height, width), -1, np.int32)
-    stack = np.zeros((height * width, 3), np.int32)
     count = 0
     for s in range(len(sources)):
         colour = sources[s, 3]
-        stack[0] = sources[s, :3]
-        seen[stack[0, 1], stack[0, 0]] = s
+        stack[0, 0], stack[0, 1], stack[0, 2] = sources[s, 0], sources[s, 1], sources[s, 2]
+        seen[sources[s, 1], sources[s, 0]] = s
         depth = 1
         while depth:
             depth -= 1
-            col, row, entry = stack[depth]
-            fault[0], fault[1], fault[2], fault[3] = col, row, entry, colour
-            if not inputs[row, col, colour] >> entry & 1:
+            col, row, side = stack[depth, 0], stack[depth, 1], stack[depth, 2]
+            fault[0], fault[1], fault[2], fault[3] = col, row, side, colour
+            if not inputs[row, col, colour] >> side & 1:
                 return REFUSED
             mask = outputs[row, col, colour]
             if mask == 0:
@@ -187,9 +188,9 @@ def _lane(image: Image, window: Window, lane: PortLane) -> tuple[int, int, int, 
 
 def connect(
     image: Image,
-    core_xy: Ints,
-    inputs: Ints,
-    outputs: Ints,
+    core_xy: Array,
+    inputs: Array,
+    outputs: Array,
     lanes_in: list[PortLane],
     lanes_out: list[PortLane],
 ) -> Wires:
@@ -208,12 +209,14 @@ def connect(
     hosts = [_lane(image, window, lane) for lane in lanes_in]
     ramps = np.full(len(outputs), RAMP, np.int32)
     from_cores = np.column_stack([local[outputs[:, 0]], ramps, outputs[:, 1]])
-    sources = np.concatenate([from_cores, np.array(hosts, np.int32).reshape(-1, 4)]).astype(np.int32)
+    sources = np.concatenate([from_cores, np.array(hosts, np.int32).reshape(-1, 4)]).astype(np.int64)
     exits = [(*_lane(image, window, lane), len(inputs) + i) for i, lane in enumerate(lanes_out)]
-    sinks = np.zeros(len(inputs) + len(lanes_out), np.int32)
-    first, fault = np.zeros(len(sources) + 1, np.int32), np.zeros(4, np.int32)
-    ends = np.array(exits, np.int32).reshape(-1, 5)
-    number = _trace(sources, takes, gives, queues, ends, _STEPS, _OPPOSITE, sinks, first, fault)
+    total, routers = len(inputs) + len(lanes_out), window.height * window.width
+    sinks, first = np.zeros(total, np.int64), np.zeros(len(sources) + 1, np.int64)
+    fed, seen = np.full(total, -1, np.int32), np.full((window.height, window.width), -1, np.int32)
+    stack, fault = np.zeros((routers, 3), np.int64), np.zeros(4, np.int64)
+    ends = np.array(exits, np.int64).reshape(-1, 5)
+    number = _trace(sources, takes, gives, queues, ends, _STEPS, _OPPOSITE, fed, seen, stack, sinks, first, fault)
     if number != OK:
         code, message = FAULTS[number]
         x, y, direction, at_colour = int(fault[0]) + window.x0, int(fault[1]) + window.y0, int(fault[2]), int(fault[3])

@@ -125,91 +125,91 @@ Int = Any  # inside compiled code: a 64-bit integer
 
 
 @inlined
-def _available(s: State, r: Int) -> Int:
+def _available(ring: Any, r: Int) -> Int:
     """Words the reader may take."""
-    count = s.ring[r, R_TAIL_SEEN] - s.ring[r, R_HEAD]
-    return count if count >= 0 else count + 2 * s.ring[r, R_DEPTH]
+    count = ring[r, R_TAIL_SEEN] - ring[r, R_HEAD]
+    return count if count >= 0 else count + 2 * ring[r, R_DEPTH]
 
 
 @inlined
-def _room(s: State, r: Int) -> Int:
+def _room(ring: Any, r: Int) -> Int:
     """Words the writer may put."""
-    count = s.ring[r, R_TAIL] - s.ring[r, R_HEAD_SEEN]
-    depth = s.ring[r, R_DEPTH]
+    count = ring[r, R_TAIL] - ring[r, R_HEAD_SEEN]
+    depth = ring[r, R_DEPTH]
     return depth - (count if count >= 0 else count + 2 * depth)
 
 
 @inlined
-def _wake(s: State, t: Int) -> None:
+def _wake(task: Any, group: Any, ready: Any, t: Int) -> None:
     """Put a task on its group's ready list. It waits on one ring at most, so it is there at most once."""
-    s.task[t, T_WAIT] = -1
-    group = s.group[s.task[t, T_GROUP]]
+    task[t, T_WAIT] = -1
+    group = group[task[t, T_GROUP]]
     place = group[G_FIRST] + group[G_COUNT]
     if place >= group[G_CAPACITY]:
         place -= group[G_CAPACITY]
-    s.ready[group[G_BASE] + place] = t
+    ready[group[G_BASE] + place] = t
     group[G_COUNT] += 1
 
 
 @inlined
-def _wait(s: State, t: Int, r: Int, room: Int) -> None:
-    s.task[t, T_WAIT] = r
-    s.task[t, T_ROOM] = room
-    s.ring[r, R_WRITER if room else R_READER] = t
+def _wait(task: Any, ring: Any, t: Int, r: Int, room: Int) -> None:
+    task[t, T_WAIT] = r
+    task[t, T_ROOM] = room
+    ring[r, R_WRITER if room else R_READER] = t
 
 
 @inlined
-def _advance(s: State, r: Int, counter: Int, count: Int) -> Int:
-    value = s.ring[r, counter] + count
-    limit = 2 * s.ring[r, R_DEPTH]
+def _advance(ring: Any, r: Int, counter: Int, count: Int) -> Int:
+    value = ring[r, counter] + count
+    limit = 2 * ring[r, R_DEPTH]
     value = value - limit if value >= limit else value
-    s.ring[r, counter] = value
+    ring[r, counter] = value
     return value
 
 
 @inlined
 def _taken(s: State, r: Int, count: Int) -> None:
     """The reader has taken `count` words."""
-    head = _advance(s, r, R_HEAD, count)
+    head = _advance(s.ring, r, R_HEAD, count)
     if s.cross[r]:
         return
     s.ring[r, R_HEAD_SEEN] = head
     writer = s.ring[r, R_WRITER]
     if writer >= 0:
         s.ring[r, R_WRITER] = -1
-        _wake(s, writer)
+        _wake(s.task, s.group, s.ready, writer)
 
 
 @inlined
 def _given(s: State, r: Int, count: Int) -> None:
     """The writer has put `count` words."""
-    tail = _advance(s, r, R_TAIL, count)
+    tail = _advance(s.ring, r, R_TAIL, count)
     if s.cross[r]:
         return
     s.ring[r, R_TAIL_SEEN] = tail
     reader = s.ring[r, R_READER]
     if reader >= 0:
         s.ring[r, R_READER] = -1
-        _wake(s, reader)
+        _wake(s.task, s.group, s.ready, reader)
 
 
 @inlined
-def _slot(s: State, r: Int, counter: Int, offset: Int) -> Int:
+def _slot(ring: Any, r: Int, counter: Int, offset: Int) -> Int:
     """Place inside the ring of the word `offset` after a counter."""
-    place = s.ring[r, counter] + offset
-    depth = s.ring[r, R_DEPTH]
+    place = ring[r, counter] + offset
+    depth = ring[r, R_DEPTH]
     while place >= depth:
         place -= depth
     return place
 
 
 @inlined
-def _tree_room(s: State, tree: Int) -> tuple[Int, Int]:
+def _tree_room(ring: Any, first: Any, sinks: Any, tree: Int) -> tuple[Int, Int]:
     """Words all sinks of a tree have room for, and the first sink that has none (-1 if all have some)."""
     least = np.int64(1) << 40
-    for i in range(s.first[tree], s.first[tree + 1]):
-        r = np.int64(s.sinks[i])
-        room = _room(s, r)
+    for i in range(first[tree], first[tree + 1]):
+        r = sinks[i]
+        room = _room(ring, r)
         if room == 0:
             return 0, r
         least = min(least, room)
@@ -260,22 +260,22 @@ def _write_memory(floats: Any, halves: Any, half: bool, first: Int, step: Int, v
 
 
 @inlined
-def _read_ring(s: State, r: Int, offset: Int, out: Any) -> None:
-    base, depth = s.ring[r, R_BASE], s.ring[r, R_DEPTH]
-    place = _slot(s, r, R_HEAD, offset)
+def _read_ring(floats: Any, ring: Any, r: Int, offset: Int, out: Any) -> None:
+    base, depth = ring[r, R_BASE], ring[r, R_DEPTH]
+    place = _slot(ring, r, R_HEAD, offset)
     for i in range(len(out)):
-        out[i] = s.floats[base + place]
+        out[i] = floats[base + place]
         place += 1
         if place == depth:
             place = 0
 
 
 @inlined
-def _write_ring(s: State, r: Int, offset: Int, values: Any) -> None:
-    base, depth = s.ring[r, R_BASE], s.ring[r, R_DEPTH]
-    place = _slot(s, r, R_TAIL, offset)
+def _write_ring(floats: Any, ring: Any, r: Int, offset: Int, values: Any) -> None:
+    base, depth = ring[r, R_BASE], ring[r, R_DEPTH]
+    place = _slot(ring, r, R_TAIL, offset)
     for i in range(len(values)):
-        s.floats[base + place] = values[i]
+        floats[base + place] = values[i]
         place += 1
         if place == depth:
             place = 0
@@ -364,54 +364,54 @@ def _scalar(fn: Int, x: Any) -> Any:
 
 
 @inlined
-def _extent(s: State, t: Int, pc: Int, o: Int) -> Int:
-    extent = np.int64(s.code[pc, o + EXTENT])
-    return extent if extent >= 0 else np.int64(s.reg[t, -1 - extent])
+def _extent(code: Any, reg: Any, t: Int, pc: Int, o: Int) -> Int:
+    extent = code[pc, o + EXTENT]
+    return extent if extent >= 0 else reg[t, -1 - extent]
 
 
 @inlined
-def _first(s: State, t: Int, pc: Int, o: Int) -> Int:
+def _first(code: Any, reg: Any, t: Int, pc: Int, o: Int) -> Int:
     """Element number of a memory operand's first element, from the start of the core's memory."""
-    first = np.int64(s.code[pc, o + BASE])
-    index = s.code[pc, o + INDEX]
-    return first if index < 0 else first + np.int64(s.reg[t, index]) * np.int64(s.code[pc, o + SCALE])
+    first = code[pc, o + BASE]
+    index = code[pc, o + INDEX]
+    return first if index < 0 else first + reg[t, index] * code[pc, o + SCALE]
 
 
 @inlined
-def _inside(s: State, c: Int, kind: Int, first: Int, last: Int) -> Any:
+def _inside(core: Any, c: Int, kind: Int, first: Int, last: Int) -> Any:
     """Whether elements first..last (in either order) are in the core's memory."""
-    limit = s.core[c, C_BYTES] >> (1 if kind == F16 else 2)
+    limit = core[c, C_BYTES] >> (1 if kind == F16 else 2)
     return min(first, last) >= 0 and max(first, last) < limit
 
 
 @inlined
-def _origin(s: State, c: Int, kind: Int) -> Int:
+def _origin(core: Any, c: Int, kind: Int) -> Int:
     """Element number of the core's memory in the whole buffer."""
-    return s.core[c, C_BASE] << (1 if kind == F16 else 0)
+    return core[c, C_BASE] << (1 if kind == F16 else 0)
 
 
 @inlined
-def _operand(s: State, t: Int, c: Int, pc: Int, o: Int, length: Int) -> tuple[Int, Int, Int, Int]:
+def _operand(code: Any, reg: Any, core: Any, t: Int, c: Int, pc: Int, o: Int, length: Int) -> tuple[Int, Int, Int, Int]:
     """(fault, kind, first, step) of an operand: memory as element numbers in the whole buffer, a queue or FIFO as its
     ring, an output queue as its tree."""
-    kind = np.int64(s.code[pc, o + KIND])
-    base = np.int64(s.code[pc, o + BASE])
+    kind = code[pc, o + KIND]
+    base = code[pc, o + BASE]
     if kind == CONST:
         return OK, kind, base, 0
     if kind == IN:
-        return OK, kind, s.core[c, C_IN + base], 0
+        return OK, kind, core[c, C_IN + base], 0
     if kind == OUT:
-        return OK, kind, s.core[c, C_OUT + base], 0
+        return OK, kind, core[c, C_OUT + base], 0
     if kind == FIFO:
-        return OK, kind, s.core[c, C_FIFO] + base, 0
-    extent = _extent(s, t, pc, o)
+        return OK, kind, core[c, C_FIFO] + base, 0
+    extent = _extent(code, reg, t, pc, o)
     if extent != length and extent != 1:
         return BAD_EXTENT, kind, 0, 0
-    first = _first(s, t, pc, o)
-    stride = np.int64(s.code[pc, o + STRIDE]) if extent != 1 else 0
-    if extent > 0 and not _inside(s, c, kind, first, first + (extent - 1) * stride):
+    first = _first(code, reg, t, pc, o)
+    stride = code[pc, o + STRIDE] if extent != 1 else 0
+    if extent > 0 and not _inside(core, c, kind, first, first + (extent - 1) * stride):
         return MEMORY_BOUNDS, kind, 0, 0
-    return OK, kind, first + _origin(s, c, kind), stride
+    return OK, kind, first + _origin(core, c, kind), stride
 
 
 @inlined
@@ -426,14 +426,15 @@ def _collide(d_kind: Int, d_first: Int, d_step: Int, kind: Int, first: Int, step
 
 
 @inlined
-def _read(s: State, kind: Int, first: Int, step: Int, done: Int, offset: Int, out: Any) -> None:
+def _read(floats: Any, halves: Any, ring: Any, kind: Int, first: Int, step: Int, done: Int, offset: Int, out: Any) -> None:
     """Elements done + offset... of a source; `offset` counts from the ring's head."""
     if kind == CONST:
-        out[:] = mathlib.from_bits(np.int32(first))
+        for i in range(len(out)):
+            out[i] = mathlib.from_bits(np.int32(first))
     elif kind >= IN:
-        _read_ring(s, first, offset, out)
+        _read_ring(floats, ring, first, offset, out)
     else:
-        _read_memory(s.floats, s.halves, kind == F16, first + (done + offset) * step, step, out)
+        _read_memory(floats, halves, kind == F16, first + (done + offset) * step, step, out)
 
 
 @inlined
@@ -450,40 +451,40 @@ def _vector(s: State, p: Int, t: Int, pc: Int, done: Int) -> tuple[Int, Int, Int
     c = s.task[t, T_CORE]
     fn, count = s.code[pc, FN], s.code[pc, OPERANDS]
     reduction = fn in (RSUM, RMAX)
-    length = _extent(s, t, pc, A if reduction and s.code[pc, A + KIND] != CONST else DST)
+    length = _extent(s.code, s.reg, t, pc, A if reduction and s.code[pc, A + KIND] != CONST else DST)
     if length < 0:
         return length, 0, BAD_EXTENT
-    fault, d_kind, dst, d_step = _operand(s, t, c, pc, DST, 1 if reduction else length)
+    fault, d_kind, dst, d_step = _operand(s.code, s.reg, s.core, t, c, pc, DST, 1 if reduction else length)
     if fault:
         return length if fault == BAD_EXTENT else 0, 0, fault
-    fault, a_kind, a, a_step = _operand(s, t, c, pc, A, length)
+    fault, a_kind, a, a_step = _operand(s.code, s.reg, s.core, t, c, pc, A, length)
     if fault:
         return length if fault == BAD_EXTENT else 1, 0, fault
     b_kind, b, b_step = np.int64(CONST), np.int64(0), np.int64(0)
     if count > 2:
-        fault, b_kind, b, b_step = _operand(s, t, c, pc, B, length)
+        fault, b_kind, b, b_step = _operand(s.code, s.reg, s.core, t, c, pc, B, length)
         if fault:
             return length if fault == BAD_EXTENT else 2, 0, fault
 
     # How many elements can move now, and which ring is in the way if none.
     ready = length - done
     if ready and _is_ring(a_kind):
-        ready = min(ready, _available(s, a))
+        ready = min(ready, _available(s.ring, a))
         if ready == 0:
-            _wait(s, t, a, 0)
+            _wait(s.task, s.ring, t, a, 0)
     if ready and _is_ring(b_kind):
-        ready = min(ready, _available(s, b))
+        ready = min(ready, _available(s.ring, b))
         if ready == 0:
-            _wait(s, t, b, 0)
+            _wait(s.task, s.ring, t, b, 0)
     if ready and d_kind == OUT:
-        room, full = _tree_room(s, dst)
+        room, full = _tree_room(s.ring, s.first, s.sinks, dst)
         ready = min(ready, room)
         if ready == 0:
-            _wait(s, t, full, 1)
+            _wait(s.task, s.ring, t, full, 1)
     if ready and d_kind == FIFO:
-        ready = min(ready, _room(s, dst))
+        ready = min(ready, _room(s.ring, dst))
         if ready == 0:
-            _wait(s, t, dst, 1)
+            _wait(s.task, s.ring, t, dst, 1)
     if ready == 0:
         return done, length, OK
 
@@ -496,16 +497,16 @@ def _vector(s: State, p: Int, t: Int, pc: Int, done: Int) -> tuple[Int, Int, Int
     while offset < ready:
         size = min(piece, ready - offset)
         x = s.scratch[p, 0, :size]
-        _read(s, a_kind, a, a_step, done, offset, x)
+        _read(s.floats, s.halves, s.ring, a_kind, a, a_step, done, offset, x)
         if fn == FN_FMAC:
             y, z = s.scratch[p, 1, :size], s.scratch[p, 2, :size]
-            _read(s, b_kind, b, b_step, done, offset, y)
-            _read(s, d_kind, dst, d_step, done, offset, z)
+            _read(s.floats, s.halves, s.ring, b_kind, b, b_step, done, offset, y)
+            _read(s.floats, s.halves, s.ring, d_kind, dst, d_step, done, offset, z)
             _binary(MUL, x, y)
             _binary(ADD, x, z)
         elif count > 2:
             y = s.scratch[p, 1, :size]
-            _read(s, b_kind, b, b_step, done, offset, y)
+            _read(s.floats, s.halves, s.ring, b_kind, b, b_step, done, offset, y)
             _binary(fn, x, y)
         elif reduction:
             total = s.scratch[p, 1, :1]
@@ -517,9 +518,9 @@ def _vector(s: State, p: Int, t: Int, pc: Int, done: Int) -> tuple[Int, Int, Int
                 x[i] = _scalar(fn, x[i])
         if d_kind == OUT:
             for i in range(s.first[dst], s.first[dst + 1]):
-                _write_ring(s, s.sinks[i], offset, x)
+                _write_ring(s.floats, s.ring, s.sinks[i], offset, x)
         elif d_kind == FIFO:
-            _write_ring(s, dst, offset, x)
+            _write_ring(s.floats, s.ring, dst, offset, x)
         elif not reduction:
             _write_memory(s.floats, s.halves, d_kind == F16, dst + (done + offset) * d_step, d_step, x)
         offset += size
@@ -548,38 +549,38 @@ def _vector(s: State, p: Int, t: Int, pc: Int, done: Int) -> tuple[Int, Int, Int
 @inlined
 def _axpy_row(s: State, p: Int, t: Int, c: Int, pc: Int) -> tuple[Int, Int]:
     """An AXPY row: (fault, value), or (OVERLAP, 0) if the order of elements matters."""
-    count = _extent(s, t, pc, DST)
-    if count < 0 or _extent(s, t, pc, B) != count:
+    count = _extent(s.code, s.reg, t, pc, DST)
+    if count < 0 or _extent(s.code, s.reg, t, pc, B) != count:
         return BAD_EXTENT, count
     a_kind, b_kind = s.code[pc, A + KIND], s.code[pc, B + KIND]
-    dst, src = _first(s, t, pc, DST), _first(s, t, pc, B)
+    dst, src = _first(s.code, s.reg, t, pc, DST), _first(s.code, s.reg, t, pc, B)
     if count == 0:
         return OK, 0
-    if not _inside(s, c, 0, dst, dst + count - 1):
+    if not _inside(s.core, c, 0, dst, dst + count - 1):
         return MEMORY_BOUNDS, 0
-    if not _inside(s, c, b_kind, src, src + count - 1):
+    if not _inside(s.core, c, b_kind, src, src + count - 1):
         return MEMORY_BOUNDS, 2
     if _collide(F32, dst, 1, b_kind, src, 1, count):
         return OVERLAP, 0
     base = s.core[c, C_BASE]
     if a_kind == CONST:
-        scale = mathlib.from_bits(s.code[pc, A + BASE])
+        scale = mathlib.from_bits(np.int32(s.code[pc, A + BASE]))
     else:
-        a = _first(s, t, pc, A)
-        if not _inside(s, c, a_kind, a, a):
+        a = _first(s.code, s.reg, t, pc, A)
+        if not _inside(s.core, c, a_kind, a, a):
             return MEMORY_BOUNDS, 1
         if _collide(F32, dst, 1, a_kind, a, 0, count):
             return OVERLAP, 0
         scale = widen(s.halves[2 * base + a]) if a_kind == F16 else s.floats[base + a]
-    _axpy(s.floats, s.halves, b_kind == F16, base + dst, scale, _origin(s, c, b_kind) + src, count)
+    _axpy(s.floats, s.halves, b_kind == F16, base + dst, scale, _origin(s.core, c, b_kind) + src, count)
     s.stats[p, S_MACS] += count
     return OK, 0
 
 
 @inlined
-def _integer(s: State, t: Int, pc: Int, flag: Int, value: Int) -> Int:
-    word = np.int64(s.code[pc, value])
-    return np.int64(s.reg[t, word]) if s.code[pc, flag] else word
+def _integer(code: Any, reg: Any, t: Int, pc: Int, flag: Int, value: Int) -> Int:
+    word = code[pc, value]
+    return reg[t, word] if code[pc, flag] else word
 
 
 @called
@@ -612,16 +613,16 @@ def _host_send(s: State, t: Int) -> None:
     """Put the host lane's words on the wire while there is room."""
     tree = s.core[s.task[t, T_CORE], C_OUT]
     while s.task[t, T_NEXT] < s.task[t, T_LAST]:
-        count, full = _tree_room(s, tree)
+        count, full = _tree_room(s.ring, s.first, s.sinks, tree)
         if count == 0:
-            _wait(s, t, full, 1)
+            _wait(s.task, s.ring, t, full, 1)
             return
         start = s.task[t, T_NEXT]
         count = min(count, s.task[t, T_LAST] - start)
         for i in range(s.first[tree], s.first[tree + 1]):
-            r = np.int64(s.sinks[i])
+            r = s.sinks[i]
             for j in range(count):
-                s.words[s.ring[r, R_BASE] + _slot(s, r, R_TAIL, j)] = s.host_in[start + j]
+                s.words[s.ring[r, R_BASE] + _slot(s.ring, r, R_TAIL, j)] = s.host_in[start + j]
             _given(s, r, count)
         s.task[t, T_NEXT] = start + count
 
@@ -632,12 +633,12 @@ def _host_receive(s: State, t: Int) -> None:
     r = s.core[s.task[t, T_CORE], C_IN]
     while s.task[t, T_NEXT] < s.task[t, T_LAST]:
         start = s.task[t, T_NEXT]
-        count = min(_available(s, r), s.task[t, T_LAST] - start)
+        count = min(_available(s.ring, r), s.task[t, T_LAST] - start)
         if count == 0:
-            _wait(s, t, r, 0)
+            _wait(s.task, s.ring, t, r, 0)
             return
         for j in range(count):
-            s.host_out[start + j] = s.words[s.ring[r, R_BASE] + _slot(s, r, R_HEAD, j)]
+            s.host_out[start + j] = s.words[s.ring[r, R_BASE] + _slot(s.ring, r, R_HEAD, j)]
         _taken(s, r, count)
         s.task[t, T_NEXT] = start + count
 
@@ -658,12 +659,12 @@ def _step(s: State, p: Int, t: Int) -> tuple[Int, Int]:
                 continue
             if fault != OVERLAP:
                 break
-            op = np.int32(VECTOR)
+            op = np.int64(VECTOR)
         if op == ENDLOOP:
             register = s.code[pc, REGISTER]
             s.reg[t, register] += 1
-            again = s.reg[t, register] < _integer(s, t, pc, FLAG1, VALUE1)
-            pc = np.int64(s.code[pc, TARGET]) if again else pc + 1
+            again = s.reg[t, register] < _integer(s.code, s.reg, t, pc, FLAG1, VALUE1)
+            pc = s.code[pc, TARGET] if again else pc + 1
         elif op == VECTOR:
             done, length, fault = _vector(s, p, t, pc, s.task[t, T_DONE])
             value = done
@@ -676,30 +677,30 @@ def _step(s: State, p: Int, t: Int) -> tuple[Int, Int]:
                 break
         elif op == ALU_OP:
             fn = s.code[pc, FN]
-            b = _integer(s, t, pc, FLAG2, VALUE2)
+            b = _integer(s.code, s.reg, t, pc, FLAG2, VALUE2)
             if b <= 0 and fn in (I_DIV, I_MOD):
                 fault, value = np.int64(BAD_DIVISOR), b
                 break
-            s.reg[t, s.code[pc, REGISTER]] = np.int32(_alu(fn, _integer(s, t, pc, FLAG1, VALUE1), b))
+            s.reg[t, s.code[pc, REGISTER]] = np.int32(_alu(fn, _integer(s.code, s.reg, t, pc, FLAG1, VALUE1), b))
             pc += 1
         elif op == LOAD:
-            a = _first(s, t, pc, DST)
-            if not _inside(s, c, 0, a, a):
+            a = _first(s.code, s.reg, t, pc, DST)
+            if not _inside(s.core, c, 0, a, a):
                 fault, value = np.int64(MEMORY_BOUNDS), np.int64(0)
                 break
             s.reg[t, s.code[pc, FN]] = s.words[s.core[c, C_BASE] + a]
             pc += 1
         elif op == LOOP:
             s.reg[t, s.code[pc, REGISTER]] = 0
-            pc = pc + 1 if _integer(s, t, pc, FLAG1, VALUE1) > 0 else np.int64(s.code[pc, TARGET])
+            pc = pc + 1 if _integer(s.code, s.reg, t, pc, FLAG1, VALUE1) > 0 else s.code[pc, TARGET]
         elif op == IFZERO:
-            pc = pc + 1 if s.reg[t, s.code[pc, REGISTER]] else np.int64(s.code[pc, TARGET])
+            pc = pc + 1 if s.reg[t, s.code[pc, REGISTER]] else s.code[pc, TARGET]
         elif op == END:
             if s.task[t, T_MOVED] == 0:
                 fault = np.int64(SPINS)
                 break
             s.task[t, T_MOVED] = 0
-            pc = np.int64(s.code[pc, TARGET])
+            pc = s.code[pc, TARGET]
         elif op == HOST_SEND:
             _host_send(s, t)
             break
@@ -728,7 +729,7 @@ def run(s: State, p: Int, budget: Int) -> Int:
         budget -= batch
         for _ in range(batch):
             first = s.group[g, G_FIRST]
-            t = np.int64(s.ready[s.group[g, G_BASE] + first])
+            t = s.ready[s.group[g, G_BASE] + first]
             s.group[g, G_FIRST] = 0 if first + 1 == s.group[g, G_CAPACITY] else first + 1
             s.group[g, G_COUNT] -= 1
             fault, value = _step(s, p, t)
@@ -750,12 +751,12 @@ def publish(s: State, rings: Any) -> Int:
         s.ring[r, R_TAIL_SEEN] = s.ring[r, R_TAIL]
         s.ring[r, R_HEAD_SEEN] = s.ring[r, R_HEAD]
         reader, writer = s.ring[r, R_READER], s.ring[r, R_WRITER]
-        if reader >= 0 and _available(s, r):
+        if reader >= 0 and _available(s.ring, r):
             s.ring[r, R_READER] = -1
-            _wake(s, reader)
-        if writer >= 0 and _room(s, r):
+            _wake(s.task, s.group, s.ready, reader)
+        if writer >= 0 and _room(s.ring, r):
             s.ring[r, R_WRITER] = -1
-            _wake(s, writer)
+            _wake(s.task, s.group, s.ready, writer)
     return changed
 
 
@@ -763,4 +764,4 @@ def publish(s: State, rings: Any) -> Int:
 def start(s: State, tasks: Any) -> None:
     """Make tasks ready that do not wait."""
     for t in tasks:
-        _wake(s, t)
+        _wake(s.task, s.group, s.ready, t)

@@ -45,18 +45,18 @@ CHUNK = 256  # elements a vector instruction handles at a time
 class State(NamedTuple):
     """Everything the interpreter touches. `words`, `floats`, `halves` are one buffer seen as i32, f32 and f16 bits."""
 
-    code: Array  # i32 [rows, encode.COLUMNS]
+    code: Array  # i64 [rows, encode.COLUMNS]
     words: Array  # i32
     floats: Array  # f32
     halves: Array  # u16
     core: Array  # i64 [units, CORE_COLUMNS]
     task: Array  # i64 [tasks, TASK_COLUMNS]
-    reg: Array  # i32 [tasks, REGISTERS]
+    reg: Array  # i64 [tasks, REGISTERS], holding 32-bit integers
     ring: Array  # i64 [rings, RING_COLUMNS]
     cross: Array  # u8 [rings]: reader and writer are in different partitions
-    first: Array  # i32 [trees + 1]: tree t fills rings sinks[first[t]:first[t+1]]
-    sinks: Array  # i32
-    ready: Array  # i32
+    first: Array  # i64 [trees + 1]: tree t fills rings sinks[first[t]:first[t+1]]
+    sinks: Array  # i64
+    ready: Array  # i64
     group: Array  # i64 [groups, 4]
     span: Array  # i64 [partitions + 1]: groups of each partition
     host_in: Array  # i32, words the host sends

@@ -9,27 +9,23 @@
 
         def run(self, module: Op, ctx: PassContext) -> None: ...
 
-A pipeline is `fuse,place{max-cores=4096 windows=3,5 solver="CP SAT"}`: passes separated by commas, options by spaces.
-An option's kind is its annotation: bool, int, float, str, a tuple of one of these (items separated by commas), or
-`kind | None`. A string needs quotes (JSON's) only if it holds other characters than letters, digits and `_ . / : + -`.
+A pipeline is passes separated by commas, with their options in braces: `fuse,place{max-cores=4096 solver="CP SAT"}`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import re
 import time
-import types
-import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from compiler.ir.core import Op
+from compiler.ir.options import QUOTED, kind_words, option_kinds, option_name, option_text, read_option
 from compiler.ir.printer import print_module
 from compiler.ir.verifier import verify
 from compiler.resources import ResourceStore
@@ -74,9 +70,7 @@ def register(cls: P) -> P:
     """Enter a pass class in the registry. Raises TypeError if its name is taken or an option's kind is unknown."""
     if cls.name in PASSES:
         raise TypeError(f"two passes are called {cls.name}")
-    for key, kind in _options(cls).items():
-        if not _READERS.keys() >= set(_scalars(kind)):
-            raise TypeError(f"pass {cls.name}: option {key} is a {kind}, which cannot be written in a pipeline")
+    option_kinds(cls)
     PASSES[cls.name] = cls
     return cls
 
@@ -84,7 +78,7 @@ def register(cls: P) -> P:
 def describe(cls: type[Pass]) -> str:
     """One pass in one line, for `--help`: `place{max-cores=none}: give every kernel a rectangle`."""
     options = [
-        f"{_dashed(f.name)}={'...' if f.default is dataclasses.MISSING else _value_text(f.default)}"
+        f"{option_name(f.name)}={'...' if f.default is dataclasses.MISSING else option_text(f.default)}"
         for f in dataclasses.fields(cls)
     ]
     braces = f"{{{' '.join(options)}}}" if options else ""
@@ -93,13 +87,8 @@ def describe(cls: type[Pass]) -> str:
 
 # ---- Pipelines as text --------------------------------------------------------------------------------------------
 
-_QUOTED = r'"(?:[^"\\]|\\.)*"'
-_PASS = re.compile(rf"\s*([A-Za-z][\w-]*)\s*(?:\{{((?:{_QUOTED}|[^\"{{}}])*)\}})?\s*(,|\Z)")
-_OPTION = re.compile(rf"\s*([A-Za-z][\w-]*)=((?:{_QUOTED}|[^\s\"])*)(?:\s+|\Z)")
-_ITEM = re.compile(rf"({_QUOTED}|[^,\"]*)(,|\Z)")
-_BARE = re.compile(r"[\w./:+-]+", re.ASCII)
-_NONE = "none"
-_BOOLS = {"true": True, "false": False}
+_PASS = re.compile(rf"\s*([A-Za-z][\w-]*)\s*(?:\{{((?:{QUOTED}|[^\"{{}}])*)\}})?\s*(,|\Z)")
+_OPTION = re.compile(rf"\s*([A-Za-z][\w-]*)=((?:{QUOTED}|[^\s\"])*)(?:\s+|\Z)")
 
 
 def parse_pipeline(text: str, table: Mapping[str, type[Pass]] = PASSES) -> list[Pass]:
@@ -127,20 +116,8 @@ def pipeline_text(passes: Iterable[Pass]) -> str:
 
 def _pass_text(step: Pass) -> str:
     given = {f.name: getattr(step, f.name) for f in dataclasses.fields(step) if getattr(step, f.name) != f.default}
-    options = " ".join(f"{_dashed(key)}={_value_text(value)}" for key, value in given.items())
+    options = " ".join(f"{option_name(key)}={option_text(value)}" for key, value in given.items())
     return f"{step.name}{{{options}}}" if options else step.name
-
-
-def _value_text(value: Any) -> str:
-    if value is None:
-        return _NONE
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple):
-        return ",".join(map(_value_text, value))
-    if isinstance(value, str):
-        return value if _BARE.fullmatch(value) and value != _NONE else json.dumps(value)
-    return repr(value)
 
 
 def _build(name: str, options: str, table: Mapping[str, type[Pass]]) -> Pass:
@@ -160,7 +137,7 @@ def _build(name: str, options: str, table: Mapping[str, type[Pass]]) -> Pass:
         position = match.end()
     missing = [f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING and f.name not in values]
     if missing:
-        raise _usage(f"pass {name}: needs {', '.join(map(_dashed, missing))}")
+        raise _usage(f"pass {name}: needs {', '.join(map(option_name, missing))}")
     try:
         return cls(**values)
     except ValueError as error:
@@ -168,88 +145,19 @@ def _build(name: str, options: str, table: Mapping[str, type[Pass]]) -> Pass:
 
 
 def _option(cls: type[Pass], name: str, text: str) -> tuple[str, Any]:
-    key, kinds = name.replace("-", "_"), _options(cls)
+    key, kinds = name.replace("-", "_"), option_kinds(cls)
     if key not in kinds:
-        known = ", ".join(map(_dashed, kinds)) or "none"
+        known = ", ".join(map(option_name, kinds)) or "none"
         raise _usage(f"pass {cls.name}: there is no option {name!r}{_near(key, kinds)}", f"its options are: {known}")
     try:
-        return key, _read(kinds[key], text)
+        return key, read_option(kinds[key], text)
     except ValueError:
-        raise _usage(f"pass {cls.name}: option {name} must be {_kind_words(kinds[key])}, not {text!r}") from None
-
-
-def _options(cls: type[Pass]) -> dict[str, Any]:
-    """Option name -> its kind: the fields of the pass with their annotations evaluated."""
-    hints = typing.get_type_hints(cls)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
-
-
-def _read_bool(text: str) -> bool:
-    if text not in _BOOLS:
-        raise ValueError(text)
-    return _BOOLS[text]
-
-
-def _read_str(text: str) -> str:
-    return str(json.loads(text)) if text.startswith('"') else text
-
-
-_READERS: dict[Any, Callable[[str], Any]] = {bool: _read_bool, int: int, float: float, str: _read_str}
-
-
-def _read(kind: Any, text: str) -> Any:
-    """The value `text` spells. Raises ValueError."""
-    if text == _NONE and _is_optional(kind):
-        return None
-    kind = _required(kind)
-    if typing.get_origin(kind) is not tuple:
-        return _READERS[kind](text)
-    items = list(_split(text)) if text else []
-    each = typing.get_args(kind)
-    each = each[:1] * len(items) if each[-1] is Ellipsis else each
-    return tuple(_READERS[scalar](item) for scalar, item in zip(each, items, strict=True))
-
-
-def _split(text: str) -> Iterator[str]:
-    """The items of a list; a comma in a quoted string is not the end of an item."""
-    for match in _ITEM.finditer(text):
-        yield match[1]
-        if not match[2]:
-            return
-
-
-def _is_optional(kind: Any) -> bool:
-    return type(None) in typing.get_args(kind) and typing.get_origin(kind) in (typing.Union, types.UnionType)
-
-
-def _required(kind: Any) -> Any:
-    """`kind` without `| None`."""
-    return next(arg for arg in typing.get_args(kind) if arg is not type(None)) if _is_optional(kind) else kind
-
-
-def _scalars(kind: Any) -> list[Any]:
-    """What the items are: `[int]` for `int`, for `int | None` and for `tuple[int, ...]`."""
-    kind = _required(kind)
-    return [arg for arg in typing.get_args(kind) if arg is not Ellipsis] if typing.get_origin(kind) is tuple else [kind]
-
-
-_KIND_WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
-
-
-def _kind_words(kind: Any) -> str:
-    words = ",".join(_KIND_WORDS[scalar] for scalar in _scalars(kind))
-    if Ellipsis in typing.get_args(_required(kind)):
-        words = f"{words},.."
-    return f"{words} or {_NONE}" if _is_optional(kind) else words
-
-
-def _dashed(name: str) -> str:
-    return name.replace("_", "-")
+        raise _usage(f"pass {cls.name}: option {name} must be {kind_words(kinds[key])}, not {text!r}") from None
 
 
 def _near(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {_dashed(near[0])!r}?" if near else ""
+    return f"; did you mean {option_name(near[0])!r}?" if near else ""
 
 
 def _usage(message: str, hint: str = "") -> UsageError:

@@ -15,8 +15,10 @@ from compiler.passes.patterns import SMALL, Site, apply_rules, constant
 
 def fold(op: Op, site: Site) -> Value | None:
     """An op on constants -> its value, if that and they are small."""
-    shape = [dim for dim in tensor_type(op.result).shape if isinstance(dim, int)] if len(op.results) == 1 else []
-    if op.name not in FUNCTIONS or not op.operands or prod(shape) > SMALL:
+    if op.name not in FUNCTIONS or not op.operands or _is_weight_transpose(op):
+        return None
+    sizes = [dim for dim in tensor_type(op.result).shape if isinstance(dim, int)]
+    if len(sizes) < len(tensor_type(op.result).shape) or prod(sizes) > SMALL:
         return None
     arguments = [constant(value, site.resources) for value in op.operands]
     known = [array for array in arguments if array is not None]
@@ -24,6 +26,11 @@ def fold(op: Op, site: Site) -> Value | None:
         return None
     result = evaluate_op(op, known, Frame(site.resources, {}))
     return site.build_constant(op, result, tensor_type(op.result).dtype)
+
+
+def _is_weight_transpose(op: Op) -> bool:
+    """Does `op` only feed products? Then `simplify` makes it their `transpose_b`, and a tied weight stays one."""
+    return graph.transpose_def.matches(op) and all(graph.matmul_def.matches(user) for user in op.result.users)
 
 
 def drop_unit_axes(op: Op, site: Site) -> Value | None:

@@ -13,13 +13,13 @@ from compiler.kernels.base import memory_bytes
 from compiler.kernels.fifo import Fifo
 from compiler.kernels.table import kernel_of
 from compiler.passes.report import note
-from compiler.size.sizing import Sizer
+from compiler.size.sizing import Sizer, Sizing
 from runtime.errors import InfeasibleError
 from runtime.stream import Blocks
 from runtime.target import Target
 
-# Without --max-cores: at most this many cores, so that images stay small enough to execute core by core; and on a small
-# target at most this share of it, which leaves room to place and route.
+# Without --max-cores: this many cores, or as many as the model needs, so that images stay small enough to execute core by
+# core; and on a small target at most this share of it, which leaves room to place and route.
 DEFAULT_CORES = 32768
 DEFAULT_SHARE = 0.5
 
@@ -32,17 +32,18 @@ class Size(Pass):
     name: ClassVar[str] = "size"
     summary: ClassVar[str] = "choose lanes and kernel shapes for the smallest interval under the memory and core limits"
 
-    max_cores: int = 0  # 0: DEFAULT_CORES, or DEFAULT_SHARE of a small target
+    max_cores: int = 0  # 0: see DEFAULT_CORES
 
     def run(self, module: Op, ctx: PassContext) -> None:
         target = ctx.target
         assert target is not None, "size needs a target"
         block = module.body
-        limit = min(self.max_cores, target.cores) if self.max_cores else default_cores(target)
         sizer = Sizer([op for op in block.ops if op.dialect == "flow"], target)
-        sizing = sizer.best(limit)
+        least = sizer.smallest()
+        limit = min(self.max_cores or _default_cores(least, target), target.cores)
+        sizing = sizer.best(limit) if least is not None else None
         if sizing is None:
-            raise _infeasible(sizer, limit, target, module, ctx)
+            raise _infeasible(least, limit, target, module, ctx)
         for op in block.ops:
             if op.dialect == "flow":
                 sizer.apply(op, sizing.blocks)
@@ -55,13 +56,13 @@ class Size(Pass):
             _size_fifo(fifo, interval, target)
 
 
-def default_cores(target: Target) -> int:
-    """The core limit when the user names none."""
-    return min(DEFAULT_CORES, int(DEFAULT_SHARE * target.cores))
+def _default_cores(least: Sizing | None, target: Target) -> int:
+    """The core limit when the user names none: the usual one, or what the model needs at least."""
+    needed = least.cores if least is not None else 0
+    return max(needed, min(DEFAULT_CORES, int(DEFAULT_SHARE * target.cores)))
 
 
-def _infeasible(sizer: Sizer, limit: int, target: Target, module: Op, ctx: PassContext) -> InfeasibleError:
-    least = sizer.smallest()
+def _infeasible(least: Sizing | None, limit: int, target: Target, module: Op, ctx: PassContext) -> InfeasibleError:
     weights = sum(
         math.prod(ctx.resources.info(str(op.attrs["sym_name"])).shape) for op in module.body.find("builtin.resource")
     )

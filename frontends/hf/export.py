@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import tempfile
 import time
 import warnings
@@ -69,8 +70,7 @@ def export(
     tell = progress or (lambda _stage: None)
     overrides = {"layers": layers, "width": width, "heads": heads, "vocab": vocab, "ctx": ctx}
     output = Path(output)
-    if not output.parent.is_dir():
-        raise InputError("the folder does not exist", code="no-folder", where=str(output.parent))
+    _check_writable(output)
     with _quiet(), tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as folder:
         tell("building the model")
         torch_model = build_model(
@@ -80,7 +80,10 @@ def export(
             torch_model = torch_model.half()
         tell("exporting to ONNX")
         draft = Path(folder) / output.name
-        _export(torch_model, draft, exporter)
+        try:
+            _export(torch_model, draft, exporter)
+        except (RuntimeError, OSError) as problem:
+            raise _failed(problem, model) from problem
         error = None
         if validate:
             tell("validating against torch")
@@ -96,6 +99,20 @@ def export(
         opset=opset,
         max_error=error,
         seconds=time.monotonic() - started,
+    )
+
+
+def _check_writable(output: Path) -> None:
+    if not output.parent.is_dir() or not os.access(output.parent, os.W_OK):
+        raise InputError("no folder that can be written to", code="cannot-write", where=str(output.parent))
+    if output.is_dir():
+        raise InputError("this is a folder, not a file name", code="cannot-write", where=str(output))
+
+
+def _failed(error: Exception, model: str) -> InputError:
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return InputError(
+        f"torch cannot export it: {reason}", code="export-failed", where=model, hint="try the other exporter"
     )
 
 

@@ -42,7 +42,7 @@ def locate(model: Path, tensor: str, entries: Mapping[str, str], needed: int) ->
     size = _regular_file_size(path, where)
     if offset + length > size:
         raise InputError(
-            f"external data {path.name} ends at byte {size}, the tensor at byte {offset + length}",
+            f"external data {shown(path.name)} ends at byte {size}, the tensor at byte {offset + length}",
             code="external-data-short",
             where=where,
             hint="the data file is truncated, or belongs to another model",
@@ -82,11 +82,13 @@ def _regular_file_size(path: Path, where: str) -> int:
         status = path.stat()
     except (OSError, ValueError):
         raise InputError(
-            f"external data {path.name} is missing",
+            f"external data {shown(path.name)} is missing",
             code="external-data-missing",
             where=where,
             hint="keep the data file beside the model",
         ) from None
     if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"external data {path.name} is not a regular file", code="external-data-missing", where=where)
+        raise InputError(
+            f"external data {shown(path.name)} is not a regular file", code="external-data-missing", where=where
+        )
     return status.st_size

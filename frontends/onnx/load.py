@@ -21,6 +21,7 @@ from runtime.errors import InputError
 MAX_FILE_BYTES = 2**31  # protobuf's own limit
 MAX_NODES = 200_000
 MAX_NAME = 4096
+MAX_EXTERNAL = 20_000  # tensors; each may be mapped, and a process has a limited number of mappings
 OPSETS = range(11, onnx.defs.onnx_opset_version() + 1)
 DEFAULT_DOMAIN = ("", "ai.onnx")
 
@@ -72,8 +73,13 @@ class LoadedModel:
     outputs: tuple[str, ...]
     nodes: tuple[Node, ...]
     weights: dict[str, Weight]
-    opset: int
+    opsets: dict[str, int]
     ir_version: int
+
+    @property
+    def opset(self) -> int:
+        """The version of the standard operators."""
+        return self.opsets[""]
 
 
 def load_model(path: Path) -> LoadedModel:
@@ -84,9 +90,9 @@ def load_model(path: Path) -> LoadedModel:
     """
     path = Path(path)
     model = _inlined(_parse(path), path)
-    opset = _opset(model, path)
+    opsets = _opsets(model, path)
     graph = model.graph
-    _check_limits(graph.node, path)
+    _check_limits(graph, path)
     if graph.sparse_initializer:
         raise InputError("sparse initializers are not supported", code="sparse-initializer", where=str(path))
     weights: dict[str, Weight] = {}
@@ -103,7 +109,7 @@ def load_model(path: Path) -> LoadedModel:
     inputs = tuple(info for info in graph.input if info.name not in weights)
     outputs = tuple(info.name for info in graph.output)
     _check_data_flow(path, [info.name for info in inputs], weights, nodes, outputs)
-    return LoadedModel(path, inputs, outputs, tuple(nodes), weights, opset, model.ir_version)
+    return LoadedModel(path, inputs, outputs, tuple(nodes), weights, opsets, model.ir_version)
 
 
 def _parse(path: Path) -> onnx.ModelProto:
@@ -162,22 +168,26 @@ def _inlined(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     return onnx.inliner.inline_local_functions(model)
 
 
-def _opset(model: onnx.ModelProto, path: Path) -> int:
-    versions: list[int] = [entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAIN]
-    if not versions or versions[0] not in OPSETS:
+def _opsets(model: onnx.ModelProto, path: Path) -> dict[str, int]:
+    """Operator set versions by domain; the standard one, whose name is empty, must be one we know."""
+    versions = {"" if e.domain in DEFAULT_DOMAIN else e.domain: e.version for e in model.opset_import}
+    if versions.get("") not in OPSETS:
         raise InputError(
-            f"opset {versions[0] if versions else 'unknown'} is not supported",
+            f"opset {versions.get('', 'unknown')} is not supported",
             code="opset",
             where=str(path),
             hint=f"opsets {OPSETS.start} to {OPSETS.stop - 1} are; onnx.version_converter can change it",
         )
-    return versions[0]
+    return versions
 
 
-def _check_limits(nodes: Sequence[onnx.NodeProto], path: Path) -> None:
-    if len(nodes) > MAX_NODES:
-        raise _too_many_nodes(len(nodes), path)
-    for index, node in enumerate(nodes):
+def _check_limits(graph: onnx.GraphProto, path: Path) -> None:
+    if len(graph.node) > MAX_NODES:
+        raise _too_many_nodes(len(graph.node), path)
+    external = sum(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer)
+    if external > MAX_EXTERNAL:
+        raise InputError(f"{external} external tensors, more than {MAX_EXTERNAL}", code="too-large", where=str(path))
+    for index, node in enumerate(graph.node):
         if any(len(name) > MAX_NAME for name in _names(node)):
             raise InputError(
                 f"node {index} has a name of more than {MAX_NAME} characters", code="too-large", where=str(path)

@@ -66,7 +66,8 @@ def plan(model: LoadedModel, convertible: Collection[str]) -> Plan:
 
 def problem(model: LoadedModel, node: Node, reason: str = "") -> Problem:
     """What to say about `node`."""
-    return Problem(node.op_type, node.proto.domain or "ai.onnx", model.opset, reason, node.name)
+    domain = "" if node.proto.domain in DEFAULT_DOMAIN else node.proto.domain
+    return Problem(node.op_type, domain or "ai.onnx", model.opsets.get(domain, 0), reason, node.name)
 
 
 def unsupported(model: LoadedModel, problems: Iterable[Problem]) -> InputError:

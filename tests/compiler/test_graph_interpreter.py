@@ -131,7 +131,7 @@ def test_a_shape_that_does_not_fit_names_op_and_location() -> None:
     b = GraphBuilder()
     x, y = b.input("x", ("n",)), b.input("y", ("m",))
     b.output(b.binary("add", x, y))
-    with pytest.raises(InputError, match="n2: error.*graph.binary"):
+    with pytest.raises(InputError, match=r"n2: error.*graph\.binary"):
         b.run(x=np.zeros(2, np.float32), y=np.zeros(3, np.float32))
 
 

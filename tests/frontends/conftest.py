@@ -21,7 +21,7 @@ def tiny_gpts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     paths = {name: folder / f"{name}.onnx" for name in ("dynamo", "legacy", "fp16", "static", "fused")}
     export("cerebras-gpt-111m", paths["dynamo"], seed=3, **TINY)
     export("cerebras-gpt-111m", paths["legacy"], seed=3, exporter="legacy", **TINY)
-    export("cerebras-gpt-111m", paths["fp16"], seed=3, precision="fp16", **TINY)
+    export("cerebras-gpt-111m", paths["fp16"], seed=3, precision="fp16", exporter="legacy", **TINY)
     _export_plainly(paths["static"], attention="eager", opset=20)
     _export_plainly(paths["fused"], attention="sdpa", opset=23)
     return paths

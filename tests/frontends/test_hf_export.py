@@ -14,6 +14,7 @@ from frontends.hf.configs import PRESETS
 from frontends.hf.export import export
 from runtime.errors import InputError, NumericsError
 
+FIXTURE = {"layers": 2, "width": 32, "heads": 4, "vocab": 67, "ctx": 16}
 TINY = {"layers": 1, "width": 8, "heads": 2, "vocab": 11, "ctx": 12}
 
 
@@ -49,17 +50,26 @@ def test_no_parameter_is_trivial(tiny_gpts: dict[str, Path]) -> None:
     assert all(np.unique(array).size > array.size // 2 for array in parameters)
 
 
-def test_same_seed_same_bytes_and_another_seed_other_bytes(tmp_path: Path) -> None:
+def test_same_seed_same_bytes(tiny_gpts: dict[str, Path], tmp_path: Path) -> None:
+    report = export("cerebras-gpt-111m", tmp_path / "dynamo.onnx", seed=3, **FIXTURE)
+    assert report.max_error is not None and report.max_error < 2e-5
+    for file in tmp_path.iterdir():
+        assert file.read_bytes() == tiny_gpts["dynamo"].with_name(file.name).read_bytes()
+
+
+def test_another_seed_other_weights(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    contents = []
-    for index, seed in enumerate((1, 1, 2)):
-        folder = tmp_path / str(index)
-        folder.mkdir()
-        report = export("cerebras-gpt-111m", folder / "m.onnx", seed=seed, **TINY)
-        contents.append({file.name: file.read_bytes() for file in folder.iterdir()})
-        assert report.max_error is not None and report.max_error < 2e-5
-    assert contents[0] == contents[1] != contents[2]
-    assert not any(str(Path.cwd()).encode() in data for data in contents[0].values())
+    for seed in (1, 2):
+        export("cerebras-gpt-111m", tmp_path / f"{seed}.onnx", seed=seed, exporter="legacy", **TINY)
+    assert (tmp_path / "1.onnx").read_bytes() != (tmp_path / "2.onnx").read_bytes()
+
+
+def test_no_path_of_this_machine_is_in_the_file(tiny_gpts: dict[str, Path]) -> None:
+    pytest.importorskip("transformers")
+    import transformers
+
+    installed = str(Path(transformers.__file__).parent).encode()
+    assert all(installed not in path.read_bytes() for path in (tiny_gpts["dynamo"], tiny_gpts["legacy"]))
 
 
 def test_a_checkpoint_folder_is_exported_with_its_own_weights(tmp_path: Path) -> None:
@@ -120,6 +130,27 @@ def test_a_wrong_export_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("frontends.hf.export.TOLERANCE", {"fp32": 0.0})
     with pytest.raises(NumericsError, match="differs from torch"):
         export("cerebras-gpt-111m", tmp_path / "m.onnx", exporter="legacy", **TINY)
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_nothing_can_be_written(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    for output in (tmp_path / "no" / "such" / "m.onnx", tmp_path):
+        with pytest.raises(InputError) as error:
+            export("cerebras-gpt-111m", output, **TINY)
+        assert error.value.code == "cannot-write"
+
+
+def test_an_exporter_that_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+
+    def give_up(*_args: object, **_options: object) -> None:
+        raise torch.onnx.errors.UnsupportedOperatorError("aten::mystery", 20, None)
+
+    monkeypatch.setattr("torch.onnx.export", give_up)
+    with pytest.raises(InputError, match="aten::mystery") as error:
+        export("cerebras-gpt-111m", tmp_path / "m.onnx", **TINY)
+    assert error.value.code == "export-failed"
     assert not list(tmp_path.iterdir())
 
 

@@ -204,6 +204,11 @@ def test_size_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert refused(path).code == "too-large"
 
 
+def test_too_many_external_tensors(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "MAX_EXTERNAL", 0)
+    assert refused(external_model(folder, "m.data")).code == "too-large"
+
+
 def function(name: str, *called: str) -> onnx.FunctionProto:
     """A function that calls others of the same domain, one after the other."""
     names = ["x", *(f"t{index}" for index in range(len(called)))]

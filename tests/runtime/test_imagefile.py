@@ -360,7 +360,7 @@ def test_hostile_weights(name: str, written: Path) -> None:
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.data())
+@given(data=st.data())
 def test_random_damage_is_refused_or_harmless(data: st.DataObject, written: Path) -> None:
     content = bytearray(written.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):

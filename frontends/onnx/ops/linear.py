@@ -90,7 +90,11 @@ def _heads(c: Conversion, node: Node, name: str, attribute: str = "q_num_heads")
     width = dims[-1]
     if not isinstance(heads, int) or not isinstance(width, int) or heads < 1:
         raise Unsupported("with heads of varying number or size")
-    return heads, width if len(dims) == 4 else width // heads
+    if len(dims) == 4:
+        return heads, width
+    if width % heads:
+        raise Unsupported(f"with {width} columns for {heads} heads")
+    return heads, width // heads
 
 
 def _is_causal(c: Conversion, node: Node) -> bool:

@@ -147,7 +147,7 @@ def test_register_refuses_what_could_not_be_used(monkeypatch: pytest.MonkeyPatch
 
         def run(self, module: Op, ctx: PassContext) -> None: ...
 
-    with pytest.raises(TypeError, match="option table is a dict"):
+    with pytest.raises(TypeError, match="option table of Odd is a dict"):
         register(Odd)
     monkeypatch.setitem(PASSES, "note", Note)
     with pytest.raises(TypeError, match="two passes are called note"):
