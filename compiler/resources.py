@@ -126,6 +126,19 @@ class ResourceStore:
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))
 
+    def in_model(self, name: str) -> bool:
+        """Whether the tensor is a range of a model's own data file, not made by a pass or read from a safetensors file.
+
+        Raises KeyError if there is none.
+        """
+        data = self._entries[name].data
+        return isinstance(data, _Range) and data.path.suffix != ".safetensors"
+
+    def merge(self, other: ResourceStore) -> None:
+        """Take over the tensors of `other` that are not here yet, by reference."""
+        for name in other:
+            self._enter(other._entries[name])
+
     def declare(self, module: Op, name: str) -> Symbol:
         """Make sure `module` has a `builtin.resource` for tensor `name`, at its top; returns the reference to it."""
         resources = module.body.find(resource_def.name)

@@ -154,30 +154,30 @@ def _tuple(args: tuple[Any, ...]) -> Decoder:
 
 def _dataclass(cls: type) -> Decoder:
     fields = _fields(cls)
-    required = {name for name, default in fields.items() if default is dataclasses.MISSING}
-    decoders: dict[str, Decoder] = {}  # filled at first use: a class may hold itself
+    specs: list[tuple[str, bool, Decoder]] = []  # filled at first use: a class may hold itself
 
     def read(value: Any, depth: int) -> Any:
         if not isinstance(value, dict) or value.get(TAG) != cls.__name__:
             raise DecodeError(f"expected a {cls.__name__}, got {_brief(value)}")
         if depth >= MAX_DEPTH:
             raise DecodeError(f"nested deeper than {MAX_DEPTH}")
-        if not decoders:
+        if not specs:
             hints = typing.get_type_hints(cls)
-            decoders.update({name: _decoder(hints[name]) for name in fields})
-        missing = required - value.keys()
-        if missing:
-            raise DecodeError(f"{cls.__name__} lacks {', '.join(sorted(missing))}")
+            specs.extend(
+                (name, default is dataclasses.MISSING, _decoder(hints[name])) for name, default in fields.items()
+            )
         items = {}
-        for name, item in value.items():
-            if name == TAG:
-                continue
-            if name not in decoders:
-                raise DecodeError(f"{cls.__name__} has no field {_brief(name)}")
-            try:
-                items[name] = decoders[name](item, depth + 1)
-            except DecodeError as error:
-                raise error.inside(f".{name}") from None
+        for name, required, decoder in specs:
+            if name in value:
+                try:
+                    items[name] = decoder(value[name], depth + 1)
+                except DecodeError as error:
+                    raise error.inside(f".{name}") from None
+            elif required:
+                raise DecodeError(f"{cls.__name__} lacks {name}")
+        if len(items) + 1 != len(value):
+            unknown = min(value.keys() - items.keys() - {TAG})
+            raise DecodeError(f"{cls.__name__} has no field {_brief(unknown)}")
         return cls(**items)
 
     return read

@@ -19,12 +19,16 @@ from runtime.target import Target
 
 COLOURS = 24  # of the router; a target may leave fewer to programs
 MAX_MEMORY = 1 << 20  # bytes per core any target may claim
-MAX_FABRIC = 1 << 12  # columns or rows
+MAX_FABRIC = 1 << 20  # routers; a WSE-3 has 0.9 million
+
+
+def _bad(message: str) -> InputError:
+    return InputError(message, code="bad-image")
 
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
-        raise InputError(message, code="bad-image")
+        raise _bad(message)
 
 
 def check(image: Image) -> None:
@@ -43,7 +47,9 @@ def check(image: Image) -> None:
 
 
 def _check_target(target: Target) -> None:
-    _require(max(target.fabric) <= MAX_FABRIC, f"a fabric of {target.fabric} is larger than {MAX_FABRIC}")
+    columns, rows = target.fabric
+    inside = 1 <= columns < 1 << 16 and 1 <= rows < 1 << 16 and columns * rows <= MAX_FABRIC
+    _require(inside, f"a fabric of {columns} x {rows} routers is larger than {MAX_FABRIC}")
     _require(0 < target.memory_bytes <= MAX_MEMORY, f"{target.memory_bytes} bytes of memory per core")
     depths = ((target.input_depth, isa.INPUT_QUEUES), (target.output_depth, isa.OUTPUT_QUEUES))
     _require(all(len(d) == n and all(1 <= x <= 64 for x in d) for d, n in depths), "bad queue depths")
@@ -133,27 +139,34 @@ OPCODES: dict[type, tuple[str, ...]] = {isa.Binary: isa.BINARY, isa.Reduce: isa.
 
 
 def _check_instr(instr: isa.Instr, program: Program, where: str) -> None:
-    name = instr.fn if isinstance(instr, isa.Map) else getattr(instr, "op", "")
-    _require(
-        name in (isa.MAPS if isinstance(instr, isa.Map) else OPCODES.get(type(instr), ("",))), f"{where}: no {name!r}"
-    )
-    registers = [value for value in vars(instr).values() if isinstance(value, isa.Reg)]
-    numbers = [value for key, value in vars(instr).items() if type(value) is int and key in ("a", "b", "count")]
+    if isinstance(instr, isa.Map):
+        _require(instr.fn in isa.MAPS, f"{where}: no {instr.fn!r}")
+    elif isinstance(instr, isa.Binary | isa.Reduce | isa.Alu):
+        _require(instr.op in OPCODES[type(instr)], f"{where}: no {instr.op!r}")
+    _check_numbers(instr, where)
     for operand in isa.operands(instr):
-        registers += [value for value in vars(operand).values() if isinstance(value, isa.Reg)]
-        numbers += [value for value in vars(operand).values() if type(value) is int]
-        _check_operand(operand, program, where)
-    _require(all(0 <= register.n < isa.REGISTERS for register in registers), f"{where}: no such register")
-    _require(all(-(1 << 31) <= number < 1 << 31 for number in numbers), f"{where}: a number needs more than 32 bits")
+        _check_numbers(operand, where)
+        if isinstance(operand, isa.Mem):
+            limit, number = 1, 0
+        elif isinstance(operand, isa.In):
+            limit, number = isa.INPUT_QUEUES, operand.queue
+        elif isinstance(operand, isa.Out):
+            limit, number = isa.OUTPUT_QUEUES, operand.queue
+        elif isinstance(operand, isa.Fifo):
+            limit, number = len(program.fifos), operand.fifo
+        else:
+            continue
+        if not 0 <= number < limit:
+            raise _bad(f"{where}: no such queue or FIFO: {operand}")
+        if type(operand.extent) is int and operand.extent < 0:
+            raise _bad(f"{where}: negative extent: {operand}")
 
 
-def _check_operand(operand: isa.Destination | isa.Source, program: Program, where: str) -> None:
-    if isinstance(operand, isa.Const):
-        return
-    _require(isinstance(operand.extent, isa.Reg) or operand.extent >= 0, f"{where}: negative extent")
-    if isinstance(operand, isa.In):
-        _require(0 <= operand.queue < isa.INPUT_QUEUES, f"{where}: no input queue {operand.queue}")
-    elif isinstance(operand, isa.Out):
-        _require(0 <= operand.queue < isa.OUTPUT_QUEUES, f"{where}: no output queue {operand.queue}")
-    elif isinstance(operand, isa.Fifo):
-        _require(0 <= operand.fifo < len(program.fifos), f"{where}: no FIFO {operand.fifo}")
+def _check_numbers(holder: object, where: str) -> None:
+    """The registers and integers among an object's fields."""
+    for value in vars(holder).values():
+        if type(value) is isa.Reg:
+            if not 0 <= value.n < isa.REGISTERS:
+                raise _bad(f"{where}: no register {value.n}")
+        elif type(value) is int and not -(1 << 31) <= value < 1 << 31:
+            raise _bad(f"{where}: {value} needs more than 32 bits")

@@ -92,7 +92,7 @@ def _build(site: Site, op: Op, q: Heads, k: Heads, v: Heads, scale: float, causa
         heads=q.heads,
         head_dim=q.head_dim,
         scale=scale,
-        causal=causal,
+        causal=causal or seq == 1,  # of a single key and query nothing is hidden either way
     )
     split = site.build(op, graph.reshape_def, y, type=TensorType((batch, seq, q.heads, q.head_dim), dtype))
     return site.build(op, graph.transpose_def, split, type=op.result.type, perm=SPLIT)

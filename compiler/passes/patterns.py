@@ -88,7 +88,7 @@ def constant(value: Value, resources: ResourceStore, limit: int = SMALL) -> Arra
 def scalar(value: Value, resources: ResourceStore) -> float | None:
     """The value of a constant of one element, else None."""
     array = constant(value, resources, limit=1)
-    return float(array.reshape(())) if array is not None else None
+    return float(array.reshape(())) if array is not None and array.size == 1 else None
 
 
 def uniform(value: Value, resources: ResourceStore) -> float | None:

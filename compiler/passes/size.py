@@ -18,7 +18,7 @@ from runtime.errors import InfeasibleError
 from runtime.stream import Blocks
 from runtime.target import Target
 
-# Without --max-cores: this many cores, or as many as the model needs, so that images stay small enough to execute core by
+# Without --max-cores: this many cores, or what the model needs, so that images stay small enough to execute core by
 # core; and on a small target at most this share of it, which leaves room to place and route.
 DEFAULT_CORES = 32768
 DEFAULT_SHARE = 0.5

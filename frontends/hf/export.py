@@ -143,8 +143,9 @@ def _export(model: GPT2LMHeadModel, path: Path, exporter: Exporter) -> None:
         _strip_metadata(path)
         return
     axes = {name: {0: "batch", 1: "seq"} for name in ("input_ids", "logits")}
-    torch.onnx.export(LogitsOnly(model).eval(), (sample,), path, dynamo=False, dynamic_axes=axes, **names)
-    _gather_external_data(path)
+    # A string: given a Path, this exporter would not write external data.
+    torch.onnx.export(LogitsOnly(model).eval(), (sample,), str(path), dynamo=False, dynamic_axes=axes, **names)
+    gather_external_data(path)
 
 
 def _strip_metadata(path: Path) -> None:
@@ -157,7 +158,7 @@ def _strip_metadata(path: Path) -> None:
     onnx.save(model, path)
 
 
-def _gather_external_data(path: Path) -> None:
+def gather_external_data(path: Path) -> None:
     """Above 2 GB the legacy exporter writes one file per tensor; put them into a single `<name>.data`."""
     import onnx
 
@@ -167,7 +168,9 @@ def _gather_external_data(path: Path) -> None:
     model = onnx.load(path)
     for file in (path, *scattered):
         file.unlink()
-    onnx.save(model, path, save_as_external_data=True, location=f"{path.name}.data")
+    data = path.with_name(f"{path.name}.data")
+    onnx.save(model, path, save_as_external_data=True, location=data.name)
+    data.chmod(path.stat().st_mode)  # it is made private to its owner otherwise
 
 
 def _validate(model: GPT2LMHeadModel, path: Path, precision: Precision, seed: int) -> float:

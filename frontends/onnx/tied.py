@@ -32,7 +32,8 @@ def transposed_tables(model: LoadedModel, nodes: Iterable[Node]) -> dict[str, st
 def _transposed(a: Weight, b: Weight) -> bool:
     if a.shape != b.shape[::-1] or a.dtype != b.dtype:
         return False
-    left, right = a.array(), b.array().T
-    if not np.array_equal(left[:1, :SAMPLE], right[:1, :SAMPLE]):
+    if not np.array_equal(a.array()[:1, :SAMPLE], b.array()[:SAMPLE, :1].T):
         return False
-    return all(np.array_equal(left[r : r + ROWS], right[r : r + ROWS]) for r in range(0, len(left), ROWS))
+    # Mapped anew for every block, so that what was compared does not stay in memory.
+    starts = range(0, a.shape[0], ROWS)
+    return all(np.array_equal(a.array()[r : r + ROWS], b.array()[:, r : r + ROWS].T) for r in starts)

@@ -20,6 +20,7 @@ from runtime.validate.report import Report
 
 Range = tuple[int, int]  # both ends included
 Known = dict[int, Range]  # by register
+OWNERS = ("weights", "cache", "buffer", "constants", "fifo")
 I32 = (-(1 << 31), (1 << 31) - 1)
 
 
@@ -56,8 +57,8 @@ def check_memory(program: Program, target: Target, report: Report) -> None:
 
 def _check_regions(program: Program, where: str, report: Report) -> None:
     for region in program.regions:
-        if region.address < 0 or region.bytes < 0:
-            report.add("region", f"region {region.name} has negative address or size", where)
+        if region.address < 0 or region.bytes < 0 or region.owner not in OWNERS:
+            report.add("region", f"{region}: negative address or size, or no owner of {', '.join(OWNERS)}", where)
     for low, high in pairwise(sorted(program.regions, key=lambda r: (r.address, r.bytes))):
         if low.address + low.bytes > high.address:
             report.add("region-overlap", f"regions {low.name} and {high.name} overlap", where)

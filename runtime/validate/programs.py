@@ -127,6 +127,7 @@ class _TaskChecker:
 
     def _loop(self, loop: isa.Loop) -> list[Move]:
         inner = self._body(loop.body)
+        self._check_counter(loop)
         if not inner:
             return []
         if isinstance(loop.count, Reg):
@@ -138,6 +139,12 @@ class _TaskChecker:
             self.complain("trace-limit", f"more than {MAX_MOVES} moves per token")
             return []
         return inner * loop.count
+
+    def _check_counter(self, loop: isa.Loop) -> None:
+        written = {i.dst for i in isa.walk(loop.body) if isinstance(i, isa.Alu | isa.Load)}
+        written |= {i.counter for i in isa.walk(loop.body) if isinstance(i, isa.Loop)}
+        if loop.counter == loop.count or not written.isdisjoint({loop.counter, loop.count}):
+            self.complain("loop-register", f"the loop over r{loop.counter.n} writes its own counter or count")
 
     def _vector(self, instr: Instr) -> list[Move]:
         destination = instr.dst if isinstance(instr, isa.Mov | isa.Binary | isa.Fmac | isa.Reduce | isa.Map) else None

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtime.text import safe
+
 MAX_PER_CODE = 20  # violations of one kind told in full; the rest are counted
 
 
@@ -58,8 +60,8 @@ class Report:
         }
 
     def text(self) -> str:
-        """One line per violation, then how many of each kind were not told."""
-        lines = [str(violation) for violation in self.violations]
+        """One line per violation, safe for a terminal, then how many of each kind were not told."""
+        lines = [safe(violation) for violation in self.violations]
         for code, count in sorted(self.counts.items()):
             if count > MAX_PER_CODE:
                 lines.append(f"... and {count - MAX_PER_CODE} more of {code}")

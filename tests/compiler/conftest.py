@@ -18,6 +18,15 @@ def tiny_gpt(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     from frontends.hf.export import export
 
     path = tmp_path_factory.mktemp("tiny_gpt") / f"{request.param}.onnx"
-    shape = {"layers": 2, "width": 32, "heads": 4, "vocab": 67, "ctx": 16}
-    export("cerebras-gpt-111m", path, exporter=request.param, validate=False, **shape)
+    export(
+        "cerebras-gpt-111m",
+        path,
+        layers=2,
+        width=32,
+        heads=4,
+        vocab=67,
+        ctx=16,
+        exporter=request.param,
+        validate=False,
+    )
     return path

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from compiler.dialects import graph
 from compiler.dialects.graph import tensor_type
@@ -34,7 +35,7 @@ class GraphBuilder:
     def input(self, name: str, shape: Sequence[Dim], dtype: str = "f32") -> Value:
         return self.op(graph.input_def, shape=shape, dtype=dtype, name=name)
 
-    def constant(self, array: Array | float, dtype: str = "float32") -> Value:
+    def constant(self, array: ArrayLike, dtype: str = "float32") -> Value:
         elements = np.asarray(array, dtype)
         symbol = self.resources.declare(self.module, self.resources.add(elements))
         return self.op(graph.constant_def, shape=elements.shape, dtype=IR_DTYPES[dtype], value=symbol)

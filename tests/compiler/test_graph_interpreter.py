@@ -30,9 +30,9 @@ def test_attention_is_a_loop_over_heads_and_queries() -> None:
     b = GraphBuilder()
     q, k, v = (b.input(name, ("batch", "seq", heads * head_dim)) for name in "qkv")
     shape = ("batch", "seq", heads * head_dim)
-    attrs = {"heads": heads, "head_dim": head_dim, "scale": 0.3}
-    b.output(b.op(graph.attention_def, q, k, v, shape=shape, causal=True, **attrs), "causal")
-    b.output(b.op(graph.attention_def, q, k, v, shape=shape, causal=False, **attrs), "full")
+    for name, causal in (("causal", True), ("full", False)):
+        y = b.op(graph.attention_def, q, k, v, shape=shape, heads=heads, head_dim=head_dim, scale=0.3, causal=causal)
+        b.output(y, name)
     inputs = random_inputs(np.random.default_rng(1), **dict.fromkeys("qkv", (batch, seq, heads * head_dim)))
     outputs = b.run(**inputs)
     for h, i, n in np.ndindex(heads, seq, batch):

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx_models import mlp, saved
 
 from frontends.hf.configs import PRESETS
-from frontends.hf.export import export
+from frontends.hf.export import export, gather_external_data
 from runtime.errors import InputError, NumericsError
 
 FIXTURE = {"layers": 2, "width": 32, "heads": 4, "vocab": 67, "ctx": 16}
@@ -41,6 +42,19 @@ def test_external_data_is_named_after_the_model(tiny_gpts: dict[str, Path]) -> N
     model = onnx.load(tiny_gpts["dynamo"], load_external_data=False)
     locations = {entry.value for t in model.graph.initializer for entry in t.external_data if entry.key == "location"}
     assert locations == {"dynamo.onnx.data"}
+
+
+def test_scattered_external_data_is_gathered(tmp_path: Path) -> None:
+    # As the legacy exporter leaves a model above 2 GB: one file per tensor.
+    path = saved(mlp("batch"), tmp_path / "m.onnx")
+    before = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+    onnx.save(onnx.load(path), path, save_as_external_data=True, all_tensors_to_one_file=False, size_threshold=0)
+    assert len(list(tmp_path.iterdir())) == 5
+    gather_external_data(path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["m.onnx", "m.onnx.data"]
+    after = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert path.stat().st_mode == path.with_name("m.onnx.data").stat().st_mode
 
 
 def test_no_parameter_is_trivial(tiny_gpts: dict[str, Path]) -> None:

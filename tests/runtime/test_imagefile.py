@@ -261,13 +261,13 @@ def nested(depth: int) -> dict[str, Any]:
 
 
 PROGRAM_ATTACKS: dict[str, tuple[Any, str]] = {
-    "queue": ({**MOV, "a": {"is": "In", "queue": 8, "extent": 1}}, "no input queue 8"),
-    "fifo": ({**MOV, "a": {"is": "Fifo", "fifo": 0, "extent": 1}}, "no FIFO 0"),
+    "queue": ({**MOV, "a": {"is": "In", "queue": 8, "extent": 1}}, "no such queue or FIFO"),
+    "fifo": ({**MOV, "a": {"is": "Fifo", "fifo": 0, "extent": 1}}, "no such queue or FIFO"),
     "extent": ({**MOV, "a": {"is": "In", "queue": 2, "extent": -1}}, "negative extent"),
     "opcode": ({"is": "Map", "fn": "eval", "dst": MOV["dst"], "a": MOV["a"]}, "no 'eval'"),
     "register": (
         {"is": "Load", "dst": {"is": "Reg", "n": 16}, "a": {**MOV["dst"], "dtype": "i32"}},
-        "no such register",
+        "no register 16",
     ),
     "dtype": ({**MOV, "dst": {**MOV["dst"], "dtype": "f64"}}, "expected one of f32, f16, i32"),
     "class": ({**MOV, "is": "Exec"}, "expected Mov or"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from validate_images import (
     F32,
     I32,
@@ -230,6 +232,24 @@ MUTATIONS: dict[str, tuple[str, Callable[[Image], Image], str, str]] = {
         "data-dependent",
         "count in a register",
     ),
+    "loop counter": (
+        "matvec",
+        mutate_body(0, lambda body: (*body, Loop(Reg(0), 2, (Alu("add", Reg(0), 1, 1),)))),
+        "loop-register",
+        "the loop over r0",
+    ),
+    "nested counter": (
+        "matvec",
+        mutate_body(0, lambda body: (*body, Loop(Reg(0), Reg(1), (Loop(Reg(1), 2, ()),)))),
+        "loop-register",
+        "the loop over r0",
+    ),
+    "region owner": (
+        "matvec",
+        lambda i: edit_program(i, 0, regions=(*i.programs[0].regions, Region("k", "wieghts", 64, 4))),
+        "region",
+        "program matvec.top",
+    ),
     "too many tasks": ("matvec", too_many_tasks, "task-count", "program matvec.top"),
     "i32 arithmetic": (
         "matvec",
@@ -411,3 +431,95 @@ def test_report_is_json() -> None:
     data = json.loads(json.dumps(report.to_json()))
     assert data["ok"] is False and data["counts"] == {"deadlock": 1}
     assert data["violations"][0]["where"] == "core (1,1) task main"
+
+
+def test_report_text_cannot_control_the_terminal() -> None:
+    image = matvec_image()
+    blocks = [dataclasses.replace(image.blocks[0], name="\x1b[2J\n", x=2)]
+    text = validate(changed(image, blocks=blocks)).text()
+    assert "\\x1b[2J" in text and all(c == "\n" or c.isprintable() for c in text)
+
+
+# The deadlock proof against a slow, obvious machine
+
+
+def slow_run(bodies: list[tuple[Any, ...]], depth: int, rng: np.random.Generator) -> bool:
+    """Two cores that send to each other word by word, always the core the dice choose: does one token end?"""
+    words = [[(type(i.dst) is Out, i.dst.extent) for i in body] for body in bodies]
+    steps = [[sends for sends, extent in core for _ in range(extent)] for core in words]
+    waiting = [0, 0]  # words in each core's input queue
+    while any(steps):
+        possible = [c for c in (0, 1) if steps[c] and (waiting[1 - c] < depth if steps[c][0] else waiting[c] > 0)]
+        if not possible:
+            return False
+        core = int(rng.choice(possible))
+        if steps[core].pop(0):
+            waiting[1 - core] += 1
+        else:
+            waiting[core] -= 1
+    return True
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    parts=st.tuples(*[st.lists(st.integers(1, 6), max_size=4) for _ in range(4)]),
+    order=st.tuples(st.randoms(use_true_random=False), st.integers(1, 6)),
+)
+def test_deadlock_verdict_agrees_with_a_slow_machine(parts: Any, order: Any) -> None:
+    """Random interleavings of sends and receives with balanced totals."""
+    shuffle, depth = order
+    totals = [sum(parts[0]) + 1, sum(parts[1]) + 1]  # words from core 0 to 1, and back
+    memory = Mem(0, F32, 64)
+
+    def body(sent: list[int], received: list[int], send: int, receive: int) -> tuple[Any, ...]:
+        sends = [*cut(sent, send)]
+        receives = [*cut(received, receive)]
+        moves: list[Any] = [Mov(Out(2, n), dataclasses.replace(memory, extent=n)) for n in sends]
+        moves += [Mov(dataclasses.replace(memory, extent=n), In(2, n)) for n in receives]
+        shuffle.shuffle(moves)
+        return tuple(moves)
+
+    bodies = [
+        body(parts[0], parts[2], totals[0], totals[1]),
+        body(parts[1], parts[3], totals[1], totals[0]),
+    ]
+    image = exchange_image(64)
+    programs = [
+        dataclasses.replace(image.programs[0], name=f"core{i}", tasks=(Task("main", bodies[i]),)) for i in (0, 1)
+    ]
+    cores = image.cores.copy()
+    cores["program"] = [0, 1]
+    target = dataclasses.replace(image.target, input_depth=(depth,) * 8)
+    report = validate(changed(image, programs=programs, cores=cores, target=target))
+    assert set(report.counts) <= {"deadlock"}
+    for seed in range(3):
+        assert slow_run(bodies, depth, np.random.default_rng(seed)) == report.ok
+
+
+def cut(sizes: list[int], total: int) -> Iterator[int]:
+    """Pieces of the given sizes that add up to the total."""
+    for size in sizes:
+        if total <= 0:
+            return
+        yield min(size, total)
+        total -= size
+    if total > 0:
+        yield total
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_no_table_makes_the_validator_fail(data: st.DataObject) -> None:
+    """Whatever numbers stand in the tables, the answer is a report."""
+    image = LEGAL[data.draw(st.sampled_from(sorted(LEGAL)))]()
+    table, cores = image.routes.copy(), image.cores.copy()
+    for _ in range(data.draw(st.integers(1, 4))):
+        row = data.draw(st.integers(0, len(table) - 1))
+        field = data.draw(st.sampled_from(["x", "y", "w", "h", "colour", "inputs", "outputs"]))
+        table[row][field] = data.draw(st.integers(0, 4) | st.integers(0, 255))
+    for _ in range(data.draw(st.integers(0, 2))):
+        core = data.draw(st.integers(0, len(cores) - 1))
+        cores[core]["program"] = data.draw(st.integers(-2, 3))
+        cores[core]["inq"][data.draw(st.integers(0, 7))] = data.draw(st.integers(-128, 127))
+        cores[core]["outq"][data.draw(st.integers(0, 5))] = data.draw(st.integers(-2, 4))
+    json.dumps(validate(changed(image, routes=table, cores=cores)).to_json())

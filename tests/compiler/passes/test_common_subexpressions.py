@@ -41,7 +41,7 @@ def test_inputs_of_one_type_stay_two() -> None:
     x, y = b.input("x", (2,)), b.input("y", (2,))
     b.output(b.binary("sub", x, y))
     b.apply(CommonSubexpressions())
-    assert b.run(x=np.float32([1, 2]), y=np.float32([0, 5]))["y"].tolist() == [1, -3]
+    assert b.run(x=np.array([1, 2], np.float32), y=np.array([0, 5], np.float32))["y"].tolist() == [1, -3]
 
 
 def test_dead_code_goes_and_inputs_stay() -> None:

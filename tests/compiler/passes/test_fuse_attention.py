@@ -131,6 +131,11 @@ def test_static_sizes_fuse() -> None:
     check(Block(batch=HEAD_DIM, seq=HEAD_DIM), causal=True)
 
 
+def test_a_single_token_counts_as_causal() -> None:
+    # Exporters fold its mask away; causal attention needs no end of the sequence.
+    check(Block(seq=1, mask="none"), causal=True)
+
+
 def test_the_location_names_queries_keys_values_and_mask() -> None:
     b = Block(mask="where zero or low").build()
     kept = ("builtin.resource", "graph.constant", "graph.input", "graph.output")

@@ -152,7 +152,10 @@ def test_fp16_around_fp32_arithmetic() -> None:
 def test_fp16_constants_are_rounded() -> None:
     b = GraphBuilder()
     x = b.input("x", (2, 6), "f16")
-    half = lambda value: b.constant(value, "float16")  # noqa: E731
+
+    def half(value: float) -> Value:
+        return b.constant(value, "float16")
+
     cube = b.binary("mul", b.binary("mul", b.binary("mul", x, x), x), half(0.044715))
     t = b.unary("tanh", b.binary("mul", b.binary("add", x, cube), half(sqrt(2 / pi))))
     b.output(b.binary("mul", b.binary("mul", x, half(0.5)), b.binary("add", t, half(1.0))))

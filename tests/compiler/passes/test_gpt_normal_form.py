@@ -90,8 +90,8 @@ def test_mlp(activation: str) -> None:
     b = GraphBuilder()
     rng = np.random.default_rng(0)
     x = b.input("x", ("batch", 8))
-    for inner in (16, 4):
-        weight = b.constant(rng.standard_normal((inner, tensor_type(x).shape[-1])))
+    for outer, inner in ((8, 16), (16, 4)):
+        weight = b.constant(rng.standard_normal((inner, outer)))
         linear = b.binary("add", b.matmul(x, b.transpose(weight, 1, 0)), b.constant(rng.standard_normal((1, inner))))
         x = b.unary(activation, linear)
     b.output(x)

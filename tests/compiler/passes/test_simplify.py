@@ -9,6 +9,8 @@ import pytest
 from compiler.dialects import graph
 from compiler.ir.core import Value
 from compiler.passes.dead_code import DeadCode
+from compiler.passes.fuse_gelu import FuseGelu
+from compiler.passes.fuse_layer_norm import FuseLayerNorm
 from compiler.passes.simplify import Simplify
 from tests.compiler.graph_builder import GraphBuilder, random_inputs
 
@@ -87,6 +89,13 @@ def test_the_other_transpose_b_is_chosen() -> None:
     matmul = b.module.body.find("graph.matmul")[0]
     assert matmul.attrs["transpose_b"] is True
     assert matmul.operands[1] is weight
+
+
+def test_an_empty_constant_is_no_number() -> None:
+    b = GraphBuilder()
+    b.output(b.binary("add", b.input("x", (0, 4)), b.constant(np.zeros((0, 4)))))
+    b.apply(Simplify(), FuseGelu(), FuseLayerNorm())
+    assert b.histogram() == {"add": 1}
 
 
 def test_constants_come_second() -> None:

@@ -1,0 +1,244 @@
+"""The few functions that join front end, compiler and machine: compile a model, check it against onnxruntime."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from runtime.check import CheckReport, compare_all, random_inputs, reference, tolerance
+
+from compiler.driver import Options, build, lower
+from compiler.ir.core import Op
+from compiler.ir.parser import parse_file
+from compiler.ir.passes import Hook, Pass, Progress, dump_to, no_progress
+from compiler.ir.printer import print_module
+from compiler.resources import ResourceStore
+from frontends.cli.exactness import is_exact
+from frontends.cli.version import VERSION
+from frontends.cli.weights import find_weights
+from frontends.onnx.import_graph import import_model
+from runtime.errors import IllegalImageError, InputError
+from runtime.image import Image
+from runtime.session import Session
+from runtime.target import Target
+from runtime.validate import Report, validate
+
+WEIGHTS_FILE = "weights.safetensors"
+
+
+@dataclass
+class Opened:
+    """A module to compile and its constants. `seconds`: what each phase took so far, by phase name."""
+
+    module: Op
+    resources: ResourceStore
+    seconds: dict[str, float]
+    passes: list[tuple[str, float]] = dataclasses.field(default_factory=list)
+
+
+def compile_model(
+    path: Path,
+    options: Options | None = None,
+    *,
+    weights: Path | None = None,
+    dump: Path | None = None,
+    progress: Progress = no_progress,
+) -> Image:
+    """The legal image of the model (`.onnx`) or the module (`.wir`) at `path`.
+
+    Raises what `open_module`, `lower_module` and `finish_image` raise.
+    """
+    opened = open_module(path, weights=weights, progress=progress)
+    image, _ = finish_image(opened, options or Options(), dump=dump, progress=progress)
+    return image
+
+
+def open_module(path: Path, *, weights: Path | None = None, progress: Progress = no_progress) -> Opened:
+    """Import an ONNX model, or read a `.wir` file and find its constants (see `frontends.cli.weights`).
+
+    Raises InputError for a bad file, an unsupported op, or constants that are not at hand.
+    """
+    began = time.perf_counter()
+    if path.suffix == ".wir":
+        progress(f"reading {path.name}", 0, 0)
+        module = parse_file(path)
+        resources = find_weights(module, path.parent, weights)
+        resources.resolve(module)
+    else:
+        progress(f"importing {path.name}", 0, 0)
+        module, resources = import_model(path)
+        module.attrs["source"] = {"model": path.name, "sha256": model_digest(path, resources)}
+    return Opened(module, resources, {"import": time.perf_counter() - began})
+
+
+def model_digest(path: Path, constants: ResourceStore) -> str:
+    """SHA-256 of the ONNX file followed by those of its constants: external data has no place in the file itself."""
+    digest = hashlib.sha256(path.read_bytes())
+    for name in constants:
+        digest.update(constants.info(name).sha256.encode())
+    return digest.hexdigest()
+
+
+def lower_module(
+    opened: Opened,
+    options: Options,
+    *,
+    to: str = "core",
+    dump: Path | None = None,
+    progress: Progress = no_progress,
+) -> Target:
+    """Run the compiler's phases up to `to` on the module, in place; the target it is for.
+
+    With `dump`, one `.wir` file per pass goes there, and the constants that no data file of the model holds. Raises
+    what `compiler.driver.lower` raises.
+    """
+    hooks: list[Hook] = [_note_options, _Clock(opened)]
+    if dump is not None:
+        dump.mkdir(parents=True, exist_ok=True)
+        first = dump / f"00-{opened.module.attrs.get('phase', 'import')}.wir"
+        first.write_text(print_module(opened.module), encoding="utf-8")
+        hooks.append(dump_to(dump))
+    progress("lowering", 0, 0)
+    try:
+        return lower(opened.module, opened.resources, options, to=to, hooks=hooks, progress=progress)
+    finally:
+        if dump is not None:
+            save_weights(opened.resources, dump / WEIGHTS_FILE)
+
+
+def finish_image(
+    opened: Opened, options: Options, *, dump: Path | None = None, progress: Progress = no_progress
+) -> tuple[Image, Report]:
+    """Lower the module to the end, package it, and let the validator prove the image legal.
+
+    Raises IllegalImageError if it is not, and what `lower_module` raises.
+    """
+    target = lower_module(opened, options, dump=dump, progress=progress)
+    progress("packaging", 0, 0)
+    with _timed(opened.seconds, "package"):
+        image = build(opened.module, opened.resources, target, _provenance(opened.module))
+    progress("validating", 0, 0)
+    with _timed(opened.seconds, "validate"):
+        report = validate(image)
+    require_legal(report, "the compiled image")
+    return image, report
+
+
+def require_legal(report: Report, where: str) -> None:
+    """Raises IllegalImageError with the violations, if there are any."""
+    if report.ok:
+        return
+    raise IllegalImageError(
+        f"{sum(report.counts.values())} violations\n{report.text()}",
+        code="illegal-image",
+        where=where,
+        hint="no model should make the compiler do this: please report it",
+    )
+
+
+def save_weights(resources: ResourceStore, path: Path) -> int:
+    """Write the constants that no data file of the model holds; how many there are. No file if there are none."""
+    names = [name for name in resources if not resources.in_model(name)]
+    if names:
+        resources.save(path, names)
+    return len(names)
+
+
+def check_model(
+    path: Path,
+    image: Image | None = None,
+    *,
+    options: Options | None = None,
+    tokens: int = 32,
+    batch: int = 1,
+    seed: int = 0,
+    threads: int = 2,
+    progress: Progress = no_progress,
+) -> CheckReport:
+    """Run machine and onnxruntime on the same random inputs and compare all outputs.
+
+    Token ids are uniform, float inputs standard normal (small integers for a model that must agree exactly). Without
+    `image` the model is compiled with `options` first. Raises InputError if `image` was not compiled from this model,
+    or if the inputs do not fit it, and what compiling and running raise.
+    """
+    opened = open_module(path, progress=progress)
+    source: Any = opened.module.attrs["source"]
+    precision = _precision(image) if image else (options or Options()).precision
+    exact = is_exact(opened.module, opened.resources, precision)
+    if image is None:
+        image, _ = finish_image(opened, options or Options(), progress=progress)
+    elif image.manifest.get("provenance", {}).get("model_sha256") != source["sha256"]:
+        raise InputError(
+            "the image was not compiled from this model",
+            code="other-model",
+            where=str(path),
+            hint="compile this model, or leave the image out",
+        )
+    inputs = random_inputs(image.ports, tokens=tokens, batch=batch, seed=seed, integers=exact)
+    progress("onnxruntime", 0, 0)
+    began = time.perf_counter()
+    wanted = reference(path, inputs)
+    reference_seconds = time.perf_counter() - began
+    session = Session(image, threads=threads)
+    began = time.perf_counter()
+    got = session.run(**inputs, progress=lambda done, total: progress("running", done, total))
+    machine_seconds = time.perf_counter() - began
+    outputs = compare_all(got, wanted, tolerance(precision, exact=exact))
+    return CheckReport(outputs, precision, tokens, batch, seed, machine_seconds, reference_seconds)
+
+
+def _precision(image: Image) -> str:
+    provenance: Mapping[str, Any] = image.manifest.get("provenance", {})
+    return str(provenance.get("options", {}).get("precision", "fp32"))
+
+
+def _provenance(module: Op) -> dict[str, Any]:
+    source: Any = module.attrs.get("source", {})
+    return {
+        "tool": "wsec",
+        "version": VERSION,
+        "model": source.get("model", ""),
+        "model_sha256": source.get("sha256", ""),
+        "options": module.attrs["options"],
+        "ortools": metadata.version("ortools"),
+    }
+
+
+def _note_options(_index: int, step: Pass, module: Op, _seconds: float) -> None:
+    """Keep in the module what passes were told, so that an image says how it was made, wherever one stopped between."""
+    told = {field.name: getattr(step, field.name) for field in dataclasses.fields(step)}
+    known: Any = module.attrs.get("options", {})
+    if told:
+        module.attrs["options"] = {**told, **known}
+
+
+class _Clock:
+    """A hook that books seconds by pass and, wall clock, by phase."""
+
+    def __init__(self, opened: Opened) -> None:
+        self.opened = opened
+        self.phase = opened.module.attrs.get("phase")
+        self.began = time.perf_counter()
+
+    def __call__(self, _index: int, step: Pass, module: Op, seconds: float) -> None:
+        self.opened.passes.append((step.name, seconds))
+        if module.attrs["phase"] == self.phase:
+            return
+        self.phase = module.attrs["phase"]
+        now = time.perf_counter()
+        self.opened.seconds[str(self.phase)] = now - self.began
+        self.began = now
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - began
