@@ -75,17 +75,26 @@ def _coloured(groups: Any) -> list[str]:
     """Two rows of groups per line."""
     if len(groups) % 2:
         groups = np.concatenate([groups, np.full((1, groups.shape[1]), EMPTY)])
-    return ["".join(map(_half_blocks, groups[i], groups[i + 1])) + RESET for i in range(0, len(groups), 2)]
+    return [_line(groups[i], groups[i + 1]) for i in range(0, len(groups), 2)]
 
 
-def _half_blocks(upper: int, lower: int) -> str:
-    """An upper half block in the upper group's colour on a background of the lower group's."""
+def _line(upper: Any, lower: Any) -> str:
+    """Half blocks; a style is written only where it changes."""
+    text, current = "", RESET
+    for style, character in map(_half_block, upper, lower):
+        text += character if style == current else style + character
+        current = style
+    return text.rstrip() + (RESET if current != RESET else "")
+
+
+def _half_block(upper: int, lower: int) -> tuple[str, str]:
+    """Style and character: an upper half in the upper group's colour on a background of the lower group's."""
     if upper == EMPTY and lower == EMPTY:
-        return f"{RESET} "
+        return RESET, " "
     if upper == EMPTY:
-        return f"{RESET}\x1b[38;5;{_code(lower)}m▄"
+        return f"{RESET}\x1b[38;5;{_code(lower)}m", "▄"
     background = RESET if lower == EMPTY else f"\x1b[48;5;{_code(lower)}m"
-    return f"{background}\x1b[38;5;{_code(upper)}m▀"
+    return f"{background}\x1b[38;5;{_code(upper)}m", "▀"
 
 
 def _code(value: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +50,16 @@ class _Sequences:
 
     rows: int = 0
     position: int = 0
-    axes: int = field(default=0)
 
 
 def _token_axes(port: Port) -> tuple[int | str, ...]:
-    """The leading axes of a port's shape that count tokens. A scalar per token (an id) has no feature axes."""
-    features, axes = 1, len(port.shape)
+    """The leading axes of a port's shape that count tokens: for ids all, else those before the feature axes."""
+    if port.limit is not None:
+        return port.shape
+    features, axes = 0, len(port.shape)
     while axes and features != port.features and isinstance(port.shape[axes - 1], int):
         axes -= 1
-        features *= int(port.shape[axes])
+        features = math.prod(size for size in port.shape[axes:] if isinstance(size, int))
     return port.shape[:axes]
 
 
@@ -74,7 +75,8 @@ class Session:
     def __init__(self, image: Image, threads: int = 2) -> None:
         self.image = image
         self.stats = Stats()
-        self._machine = Machine(image, threads)
+        self._threads = threads
+        self._machine: Machine | None = Machine(image, threads)
         self._inputs = [port for port in image.ports if port.direction == "in"]
         self._outputs = [port for port in image.ports if port.direction == "out"]
         self._sequences = _Sequences()
@@ -89,9 +91,10 @@ class Session:
         self._check_length(tokens, 0)
         # A row needs its slot only while it runs, so more rows than slots run in groups.
         slots = np.arange(tokens.rows) % self.image.slots
+        self._sequences = _Sequences()
         result = self._feed(tokens, slots, 0, progress)
         kept = tokens.rows if tokens.rows <= self.image.slots else 0
-        self._sequences = _Sequences(kept, tokens.length, len(tokens.axes))
+        self._sequences = _Sequences(kept, tokens.length)
         return result
 
     def append(self, *, progress: Progress | None = None, **inputs: Any) -> dict[str, Array]:
@@ -185,17 +188,25 @@ class Session:
         headers = np.array([header(int(s), int(p)) for s, p in zip(slot, positions, strict=True)], np.int32)
         flat = {name: values.reshape(len(headers), -1) for name, values in tokens.values.items()}
         results = {port.name: np.zeros((len(headers), port.features), np.int32) for port in self._outputs}
-        before, began = self._machine.counts, time.perf_counter()
-        widest = 1 + max((port.features + len(port.lanes) for port in self.image.ports), default=1)
-        step = max(1, FEED_WORDS // widest)
+        step = max(1, FEED_WORDS // max(port.features + len(port.lanes) for port in self.image.ports))
+        machine = self._machine or Machine(self.image, self._threads)
+        self._machine = None  # until it has come to rest: after an error or an interrupt a fresh one is needed
+        before, began = machine.counts, time.perf_counter()
         for first in range(0, len(headers), step):
             part = slice(first, first + step)
-            self._exchange(headers[part], {name: v[part] for name, v in flat.items()}, results, part, progress)
-        self._count(before, len(headers), time.perf_counter() - began)
+            self._exchange(machine, headers[part], {n: v[part] for n, v in flat.items()}, results, part, progress)
+        self._machine = machine
+        self._count(before, machine.counts, len(headers), time.perf_counter() - began)
         return {port.name: self._shaped(port, results[port.name], tokens) for port in self._outputs}
 
     def _exchange(
-        self, headers: Array, flat: dict[str, Array], results: dict[str, Array], part: slice, progress: Progress | None
+        self,
+        machine: Machine,
+        headers: Array,
+        flat: dict[str, Array],
+        results: dict[str, Array],
+        part: slice,
+        progress: Progress | None,
     ) -> None:
         """One feed of the machine; fills rows `part` of the results."""
         count = len(headers)
@@ -206,7 +217,7 @@ class Session:
                 block = words[:, lane.start : lane.start + lane.size]
                 sent.append(np.concatenate([headers[:, None], block], axis=1).reshape(-1))
         wanted = [count * (1 + lane.size) for port in self._outputs for lane in port.lanes]
-        received = iter(self._machine.feed(sent, wanted, progress))
+        received = iter(machine.feed(sent, wanted, progress))
         for port in self._outputs:
             for lane in port.lanes:
                 words = next(received).reshape(count, 1 + lane.size)
@@ -222,8 +233,7 @@ class Session:
         with np.errstate(over="ignore"):
             return values.astype(HOST_DTYPES[port.dtype], copy=False).reshape(*tokens.axes, *features)
 
-    def _count(self, before: Counts, tokens: int, seconds: float) -> None:
-        after = self._machine.counts
+    def _count(self, before: Counts, after: Counts, tokens: int, seconds: float) -> None:
         self.stats = Stats(
             tokens,
             seconds,

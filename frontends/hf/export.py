@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import os
 import tempfile
@@ -169,7 +168,7 @@ def gather_external_data(path: Path) -> None:
     for file in (path, *scattered):
         file.unlink()
     data = path.with_name(f"{path.name}.data")
-    onnx.save(model, path, save_as_external_data=True, location=data.name)
+    onnx.save(model, path, save_as_external_data=True, location=data.name, size_threshold=0)
     data.chmod(path.stat().st_mode)  # it is made private to its owner otherwise
 
 
@@ -207,11 +206,11 @@ def _describe(path: Path) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep exporter chatter off the terminal: prints, warnings and log lines below ERROR."""
+    """Keep exporter chatter off the terminal: warnings, and log lines below ERROR."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:

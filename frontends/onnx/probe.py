@@ -145,16 +145,18 @@ class _Prober:
         self.budget -= size
         if size > MAX_KNOWN_SIZE or self.budget < 0:
             raise self._bad(node, f"computing {size} elements from shapes and constants alone is too much")
+        try:
+            with np.errstate(all="ignore"):
+                return self._run(node, probe)
+        except Exception as error:  # whatever numpy makes of operands that do not fit
+            raise self._bad(node, f"cannot be evaluated: {error}") from None
+
+    def _run(self, node: Node, probe: int) -> dict[str, Array]:
         if node.op_type in ("Shape", "Size"):
             return {node.outputs[0]: _shape_query(node, self.facts[node.inputs[0]].shapes[probe])}
         feeds = {name: self._contents(name, probe) for name in filter(None, node.inputs)}
         evaluator = onnx.reference.ReferenceEvaluator(node.proto, opsets={"": self.model.opset})
-        try:
-            with np.errstate(all="ignore"):
-                results = evaluator.run(None, feeds)
-        except Exception as error:  # whatever numpy makes of operands that do not fit
-            raise self._bad(node, f"cannot be evaluated: {error}") from None
-        named = zip(evaluator.output_names, results, strict=True)
+        named = zip(evaluator.output_names, evaluator.run(None, feeds), strict=True)
         return {name: np.asarray(result) for name, result in named if name}
 
     def _contents(self, name: str, probe: int) -> Array:

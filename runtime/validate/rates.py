@@ -117,6 +117,12 @@ def _link_name(place: tuple[int, int], link: int) -> str:
 
 
 def _stated_interval(image: Image) -> float | None:
+    """`interval_cycles` of the compile report or of one of its sections."""
     report = image.manifest.get("report")
-    interval = report.get("interval_cycles") if isinstance(report, dict) else None
-    return float(interval) if isinstance(interval, int | float) else None
+    if not isinstance(report, dict):
+        return None
+    for section in (report, *report.values()):
+        interval = section.get("interval_cycles") if isinstance(section, dict) else None
+        if isinstance(interval, int | float):
+            return float(interval)
+    return None

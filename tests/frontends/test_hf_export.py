@@ -12,7 +12,7 @@ import pytest
 from onnx_models import mlp, saved
 
 from frontends.hf.configs import PRESETS
-from frontends.hf.export import export, gather_external_data
+from frontends.hf.export import Exporter, export, gather_external_data
 from runtime.errors import InputError, NumericsError
 
 FIXTURE = {"layers": 2, "width": 32, "heads": 4, "vocab": 67, "ctx": 16}
@@ -145,6 +145,17 @@ def test_a_wrong_export_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(NumericsError, match="differs from torch"):
         export("cerebras-gpt-111m", tmp_path / "m.onnx", exporter="legacy", **TINY)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "legacy"])
+def test_only_the_stages_are_told(
+    tmp_path: Path, exporter: Exporter, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    pytest.importorskip("transformers")
+    export("cerebras-gpt-111m", tmp_path / "m.onnx", exporter=exporter, progress=print, **TINY)
+    captured = capfd.readouterr()
+    assert captured.out.splitlines() == ["building the model", "exporting to ONNX", "validating against torch"]
+    assert not captured.err and not recwarn.list
 
 
 def test_where_nothing_can_be_written(tmp_path: Path) -> None:

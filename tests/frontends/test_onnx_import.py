@@ -255,6 +255,14 @@ def test_huge_shape_arithmetic_is_refused_before_it_is_done(tmp_path: Path) -> N
     assert error.value.where.endswith("node bomb")
 
 
+def test_more_elements_than_64_bits_count_are_no_crash(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Size", ["x"], ["s"], "count"), helper.make_node("Add", ["x", "s"], ["y"])]
+    model = build(nodes, {"x": [2**40, 2**40]}, {"y": [2**40, 2**40]}, int_inputs=["x"])
+    with pytest.raises(InputError) as error:
+        import_model(saved(model, tmp_path / "m.onnx"))
+    assert error.value.where.endswith("node count")
+
+
 def test_many_medium_values_are_refused_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "MAX_KNOWN_TOTAL", 100)
     nodes = [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from validate_images import (
     routes,
 )
 
+import runtime.validate
 from runtime.image import Image, Tensor
 from runtime.isa import Alu, Binary, Const, FifoDef, Fmac, If, In, Loop, Mem, Mov, Out, Reg, Region, Task
 from runtime.tables import expand_routes
@@ -278,7 +281,7 @@ MUTATIONS: dict[str, tuple[str, Callable[[Image], Image], str, str]] = {
     # f: link load
     "link load": (
         "matvec",
-        lambda image: changed(image, manifest={"report": {"interval_cycles": 5}}),
+        lambda image: changed(image, manifest={"report": {"size": {"interval_cycles": 5}}}),
         "link-load",
         "6 words per token on the link (1,2) to its core",
     ),
@@ -424,6 +427,20 @@ def test_every_change_of_one_route_entry_is_found(name: str) -> None:
                     table[i][field] = value
                     must_fail(table, f"{i} {field}={value}")
     assert tried > 200 and not survivors
+
+
+def test_the_validator_imports_nothing_of_what_it_checks() -> None:
+    """Only the data model: neither compiler nor interpreter, so that one mistake is not made twice."""
+    allowed = {f"runtime.{name}" for name in ("geometry", "image", "isa", "tables", "target", "text")}
+    imported = set()
+    for path in Path(runtime.validate.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                imported |= (
+                    {f"runtime.{alias.name}" for alias in node.names} if node.module == "runtime" else {node.module}
+                )
+    ours = {name for name in imported if name and name.startswith(("runtime", "compiler", "frontends"))}
+    assert {name for name in ours if not name.startswith("runtime.validate")} <= allowed
 
 
 def test_report_is_json() -> None:

@@ -1,4 +1,4 @@
-"""An independent judge of routes: it knows nothing of the router's data and walks the final table, wavelet by wavelet."""
+"""An independent judge of routes: it walks the final table, wavelet by wavelet, and knows nothing of the router."""
 
 from __future__ import annotations
 

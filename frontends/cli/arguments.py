@@ -1,0 +1,113 @@
+"""Pieces of command line that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from compiler.driver import Options
+    from frontends.cli.console import Console
+
+Verb = Callable[[argparse.Namespace, "Console"], int]
+Verbs = Any  # argparse has no public name for what add_subparsers returns
+
+# Compiler options, and the phase in which each takes effect.
+PHASE_OF_OPTION = {
+    "target": "size",
+    "precision": "flow",
+    "max_seq": "flow",
+    "slots": "flow",
+    "max_cores": "size",
+    "seed": "place",
+    "deterministic_limit": "place",
+}
+
+
+def add_verb(
+    verbs: Verbs, common: argparse.ArgumentParser, name: str, summary: str, description: str, run: Verb
+) -> argparse.ArgumentParser:
+    """A verb with -q and -v, whose `run` is called with the arguments."""
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=summary,
+        description=description,
+        parents=[common],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def natural(text: str) -> int:
+    """An integer of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+natural.__name__ = "whole number above 0"  # argparse names the type in its message
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threads",
+        type=natural,
+        default=2,
+        metavar="N",
+        help="threads of the machine; results do not depend on it (2)",
+    )
+
+
+def add_compiler_options(parser: argparse.ArgumentParser, *, seed: bool) -> None:
+    """The options of `compiler.driver.Options`. None means not given. `seed`: whether --seed is the placer's."""
+    group = parser.add_argument_group("compiler options")
+    group.add_argument("--target", metavar="NAME|FILE", help="machine to compile for; see `wsec target list` (cs2)")
+    group.add_argument(
+        "--precision", choices=("fp32", "fp16"),
+        help="fp16: fp16 weights, caches and factors, fp32 sums (fp32)",
+    )  # fmt: skip
+    group.add_argument(
+        "--max-seq", type=natural, metavar="N", help="longest sequence the image can hold (as long as the model's)"
+    )
+    group.add_argument("--slots", type=natural, metavar="N", help="sequences whose caches the image holds at once (1)")
+    group.add_argument(
+        "--max-cores", type=natural, metavar="N", help="use at most N cores (32768, or half a small target)"
+    )
+    if seed:
+        group.add_argument("--seed", dest="placer_seed", type=int, metavar="N", help="of the placer (0)")
+    group.add_argument(
+        "--deterministic-limit", type=float, metavar="X", help="of the placer, in OR-tools' deterministic time (12)"
+    )
+
+
+def given_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The compiler options that stand on the command line."""
+    values = {name: getattr(args, "placer_seed" if name == "seed" else name, None) for name in PHASE_OF_OPTION}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def options_from(given: dict[str, Any]) -> Options:
+    """Compiler options with their defaults filled in. Raises UsageError for a limit below zero."""
+    from compiler.driver import Options
+
+    if given.get("deterministic_limit", 0.0) < 0:
+        raise UsageError("--deterministic-limit is below zero", code="bad-option")
+    return Options(**given)
+
+
+def require_folder(path: Path) -> None:
+    """Raises InputError, before any long work, if `path` cannot be written because its folder is not there."""
+    if not path.parent.is_dir():
+        raise InputError("the folder does not exist", code="no-folder", where=str(path.parent))
+    if path.is_dir():
+        raise InputError("is a folder, not a file", code="cannot-write", where=str(path))

@@ -1,0 +1,184 @@
+"""`wsec compile`: a model, or a module at any phase, to an image or to a later phase."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frontends.cli.arguments import (
+    PHASE_OF_OPTION,
+    Verbs,
+    add_compiler_options,
+    add_json,
+    add_verb,
+    given_options,
+    options_from,
+    require_folder,
+)
+from frontends.cli.console import Console, columns, print_json
+from runtime.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from frontends.cli.toolchain import Opened
+    from runtime.image import Image
+    from runtime.validate import Report
+
+DESCRIPTION = """\
+Compile an ONNX model, or go on with a .wir file from the phase it is in, and write a validated image.
+
+phases: import, canonical, fuse, flow, size, place, route, core
+A .wir file holds no weights. They are found by their contents, in this order: --weights, the .safetensors and .onnx files
+beside the .wir file, those one folder up."""
+
+
+def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    parser = add_verb(verbs, common, "compile", "model to image", DESCRIPTION, run)
+    parser.add_argument("model", type=Path, metavar="model.onnx|FILE.wir")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE",
+        help="the image to write (model.wse, in this folder); with --compile-to a .wir file, or - for stdout (-)",
+    )  # fmt: skip
+    add_compiler_options(parser, seed=True)
+    parser.add_argument("--compile-to", metavar="PHASE", help="stop after PHASE and write the module as text")
+    parser.add_argument("--dump-ir", type=Path, metavar="DIR", help="write a numbered .wir file after every pass")
+    parser.add_argument(
+        "--weights", type=Path, metavar="PATH", help="weights of a .wir file: model, folder, safetensors"
+    )
+    parser.add_argument("--time-passes", action="store_true", help="print the seconds of every pass on stderr")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    given = given_options(args)
+    options = options_from(given)
+    if args.compile_to is None:
+        args.output = args.output or f"{args.model.stem}.wse"
+    to_file = args.output not in (None, "-")
+    if to_file:
+        require_folder(Path(args.output))
+    _require_suffix(args)
+    if args.dump_ir is not None:
+        require_folder(args.dump_ir / "00-import.wir") if args.dump_ir.exists() else require_folder(args.dump_ir)
+
+    from frontends.cli import toolchain
+
+    opened = toolchain.open_module(args.model, weights=args.weights, progress=console.progress)
+    _require_ahead(given, str(opened.module.attrs.get("phase", "import")))
+    if args.compile_to is not None:
+        toolchain.lower_module(opened, options, to=args.compile_to, dump=args.dump_ir, progress=console.progress)
+        _write_module(opened, Path(args.output) if to_file else None)
+        _time_passes(args, opened)
+        return 0
+
+    from runtime.imagefile import write_image
+
+    image, report = toolchain.finish_image(opened, options, dump=args.dump_ir, progress=console.progress)
+    began = time.perf_counter()
+    write_image(image, args.output)
+    opened.seconds["write"] = time.perf_counter() - began
+    facts = summary(image, report, opened.seconds)
+    if args.json:
+        print_json({"schema": 1, "image": args.output, **facts})
+    else:
+        print(f"{args.output}: {summary_text(facts)}")
+    _time_passes(args, opened)
+    return 0
+
+
+def _require_suffix(args: argparse.Namespace) -> None:
+    """Raises UsageError if an output would be mistaken for something else, InputError if it is the input."""
+    if args.output in (None, "-"):
+        if args.compile_to is None:
+            raise UsageError("an image cannot be written to stdout", code="bad-output", hint="give -o model.wse")
+        return
+    wanted = ".wse" if args.compile_to is None else ".wir"
+    if Path(args.output).suffix != wanted:
+        raise UsageError(f"-o {args.output} should end in {wanted}", code="bad-output")
+    if Path(args.output).exists() and args.model.exists() and Path(args.output).samefile(args.model):
+        raise InputError("the output would overwrite the input", code="same-file", where=args.output)
+
+
+def _require_ahead(given: dict[str, Any], phase: str) -> None:
+    """Raises UsageError for an option whose phase the module has behind it: it could have no effect."""
+    from compiler.pipelines import PHASE_NAMES, after
+
+    if phase not in PHASE_NAMES:
+        return  # the driver says so
+    late = sorted(name for name in given if PHASE_OF_OPTION[name] not in after(phase))
+    if late:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in late)
+        raise UsageError(
+            f"{flags} can have no effect: the module has finished phase {phase}",
+            code="option-too-late",
+            hint=f"start from an earlier phase than {PHASE_OF_OPTION[late[0]]}",
+        )
+
+
+def _write_module(opened: Opened, path: Path | None) -> None:
+    """The module as text; in a file, then with the constants that no model file holds beside it."""
+    from compiler.ir.printer import print_module
+    from frontends.cli.files import write_text
+    from frontends.cli.toolchain import save_weights
+
+    text = print_module(opened.module)
+    if path is None:
+        sys.stdout.write(text)
+        return
+    save_weights(opened.resources, path.with_suffix(".safetensors"))
+    write_text(path, text)
+
+
+def _time_passes(args: argparse.Namespace, opened: Opened) -> None:
+    if not args.time_passes:
+        return
+    rows = [(name, f"{seconds:.3f}") for name, seconds in opened.passes]
+    total = sum(seconds for _, seconds in opened.passes)
+    print(columns([("pass", "seconds"), *rows, ("all", f"{total:.3f}")]), file=sys.stderr)
+
+
+def summary(image: Image, report: Report, seconds: dict[str, float]) -> dict[str, Any]:
+    """What people want to know of a compilation, as one JSON object. Bytes per core; memory of the process in bytes."""
+    facts, notes = report.facts, image.manifest["report"]
+    return {
+        "target": image.target.name,
+        "cores": facts["cores"],
+        "target_cores": image.target.cores,
+        "max_seq": image.max_seq,
+        "slots": image.slots,
+        "clock_ghz": image.target.clock_ghz,
+        "size": notes["size"],
+        "place": notes["place"],
+        "route": notes["route"],
+        "validation": facts,
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def summary_text(facts: dict[str, Any]) -> str:
+    """The summary for people."""
+    size, place, checked = facts["size"], facts["place"], facts["validation"]
+    x, y, width, height = place["box"]
+    share = 100 * facts["cores"] / facts["target_cores"]
+    seconds = facts["seconds"]
+    limit = checked["memory_bytes"]
+    return "\n".join(
+        [
+            f"legal image for {facts['target']}, sequences up to {facts['max_seq']}, {facts['slots']} at once",
+            f"  cores      {facts['cores']:,} of {facts['target_cores']:,} ({share:.1f} %), in {width} x {height} at ({x},{y})",
+            f"  interval   {size['interval_cycles']:,} cycles per token (slowest: {size['slowest_kernel']}); predicted "
+            f"{size['tokens_per_second']:,.0f} tokens/s at {facts['clock_ghz']} GHz",
+            f"  placement  wire cost {place['cost']:,}; objective {place['objective']:,}, bound {place['bound']:,}, "
+            f"gap {100 * place['gap']:.1f} %",
+            f"  routes     {checked['channels']:,} channels, at most {checked['max_colours']} colours in a router; "
+            f"hottest link {checked['max_link_words']:,} words per token at {checked['max_link']}",
+            f"  memory     at most {checked['max_memory']:,} of {limit:,} bytes per core, at {checked['max_memory_core']}",
+            f"  seconds    {', '.join(f'{name} {value:.1f}' for name, value in seconds.items())}; "
+            f"all {sum(seconds.values()):.1f}",
+            f"  this run   peak memory {facts['peak_memory_bytes'] / 2**20:,.0f} MiB",
+        ]
+    )

@@ -1,0 +1,96 @@
+"""What the command line says: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+SECONDS_PER_LINE = 10.0
+REDRAW_SECONDS = 0.1
+
+
+class Console:
+    """Notes and progress on stderr: a bar if it is a terminal, otherwise a line every ten seconds.
+
+    `progress` fits every layer: what is being done, steps done, steps in all (0: unknown). Use as a context manager,
+    so that a bar never outlives its command.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.quiet = quiet
+        self.verbose = verbose
+        self._began = self._last = time.monotonic()
+        self._draw: Callable[[str, int, int], None] = self._line
+        self._stop: Callable[[], None] = lambda: None
+        self._period = SECONDS_PER_LINE
+        self._what = ""
+
+    def __enter__(self) -> Self:
+        if not self.quiet and sys.stderr.isatty():
+            self._start_bar()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def note(self, text: str) -> None:
+        """A line for people, on stderr; not with --quiet."""
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    def progress(self, what: str, done: int = 0, total: int = 0) -> None:
+        """Told by long steps how far they are."""
+        now = time.monotonic()
+        due = now - self._last >= self._period
+        if self.quiet or not (due or (what != self._what and self._period == REDRAW_SECONDS)):
+            return
+        self._what, self._last = what, now
+        self._draw(what, done, total)
+
+    def _line(self, what: str, done: int, total: int) -> None:
+        count = f" {done}/{total}" if total else ""
+        self.note(f"[{time.monotonic() - self._began:.0f} s] {what}{count}")
+
+    def _start_bar(self) -> None:
+        from rich.console import Console as Terminal
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Terminal(stderr=True),
+            transient=True,
+        )
+        task = bar.add_task("", total=None)
+
+        def draw(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total or None)
+
+        bar.start()
+        self._draw, self._stop, self._period = draw, bar.stop, REDRAW_SECONDS
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One JSON object on stdout."""
+    print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def columns(rows: list[tuple[str, ...]], *, left: int = 1) -> str:
+    """Rows of text as aligned columns: the first `left` to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(
+            cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)

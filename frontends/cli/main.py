@@ -1,0 +1,89 @@
+"""`wsec VERB ...`: reads the command line, runs one verb, and turns errors into one message and an exit code.
+
+Verbs import what they need when they run, so that `wsec --help` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from frontends.cli import check, compile, export, inspect, lint, opt, run, target, validate
+from frontends.cli.console import Console, print_json
+from frontends.cli.version import VERSION
+from runtime.errors import WsecError
+
+DESCRIPTION = """\
+wsec compiles a transformer saved as ONNX into a program for a wafer-scale engine (Cerebras CS-2), executes that
+program core by core, and compares the result with onnxruntime."""
+
+EPILOG = """\
+a first run:
+  wsec export -m cerebras-gpt-111m -o model.onnx
+  wsec compile model.onnx -o model.wse
+  wsec check model.onnx model.wse --tokens 16
+
+exit codes:
+  0 fine                              5 results outside the tolerance
+  1 bad input                         6 cores wait for ever (deadlock)
+  2 the command line makes no sense   7 the validator found an illegal image
+  3 proved not to fit the target      8 internal error
+  4 a search limit was reached"""
+
+VERBS = (export, lint, compile, opt, validate, inspect, target, run, check)
+INTERRUPTED = 130  # as shells report SIGINT
+BROKEN_PIPE = 141  # as shells report SIGPIPE
+INTERNAL = WsecError.exit_code
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    root = argparse.ArgumentParser(
+        prog="wsec", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    root.add_argument("--version", action="version", version=f"wsec {VERSION}")
+    verbs = root.add_subparsers(title="verbs", metavar="VERB", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("-q", "--quiet", action="store_true", help="no progress and no notes on stderr")
+    common.add_argument("-v", "--verbose", action="store_true", help="more detail; a traceback with internal errors")
+    for verb in VERBS:
+        verb.register(verbs, common)
+    return root
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code (see `wsec --help`)."""
+    args = parser().parse_args(arguments)
+    try:
+        with Console(quiet=args.quiet, verbose=args.verbose) as console:
+            code: int = args.run(args, console)
+            sys.stdout.flush()
+            return code
+    except WsecError as error:
+        if args.verbose:
+            traceback.print_exc()
+        return _fail(args, error)
+    except KeyboardInterrupt:
+        print("wsec: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads on: keep the interpreter from complaining when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:
+        if args.verbose:
+            traceback.print_exc()
+        message = str(error).strip().splitlines()
+        hint = "this is a fault of wsec; run again with -v and report what it prints"
+        return _fail(args, WsecError(": ".join([type(error).__name__, *message[:1]]), code="internal", hint=hint))
+
+
+def _fail(args: argparse.Namespace, error: WsecError) -> int:
+    print(f"wsec: {error}", file=sys.stderr)
+    if getattr(args, "json", False):
+        fields = {"code": error.code, "message": error.message, "where": error.where, "hint": error.hint}
+        print_json({"schema": 1, "error": fields, "exit_code": error.exit_code})
+    return error.exit_code

@@ -1,0 +1,41 @@
+"""`wsec validate`: the independent proof that an image is legal."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from frontends.cli.arguments import Verbs, add_json, add_verb
+from frontends.cli.console import Console, print_json
+from runtime.errors import IllegalImageError
+
+DESCRIPTION = """\
+Walk the tables of an image and check every rule of the machine: placement, programs, memory, routes, colours, rates,
+and that it can never deadlock. Shares no code with the compiler. Exits with 7 if a rule is broken."""
+
+
+def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    parser = add_verb(verbs, common, "validate", "prove an image legal", DESCRIPTION, run)
+    parser.add_argument("image", type=Path, metavar="model.wse")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    from runtime.imagefile import read_image, verify_weights
+    from runtime.validate import validate
+
+    console.progress("reading the image")
+    image = read_image(args.image)
+    verify_weights(args.image)
+    console.progress("validating")
+    report = validate(image)
+    if args.json:
+        print_json({"schema": 1, "image": args.image.name, **report.to_json()})
+    elif report.ok:
+        print(f"{args.image}: legal")
+        for name, value in report.facts.items():
+            if not isinstance(value, dict):
+                print(f"  {name.replace('_', ' '):18} {value}")
+    else:
+        print(f"{args.image}: {sum(report.counts.values())} violations\n{report.text()}")
+    return 0 if report.ok else IllegalImageError.exit_code
