@@ -6,9 +6,10 @@ cosine by 3e-6 only. Where the tolerances come from:
 fp32, 2e-5   Two correct fp32 implementations add the same products in different orders. On GPTs of 2 to 10 layers that
              makes them differ by 3e-7 to 3e-6 of the largest logit; the tolerance is about 6 times the worst. The
              smallest mistake worth finding is far above: one lost bias element is 1e-3, weights rounded to fp16 4e-4.
-fp16, 5e-3   Each product of fp16-rounded factors is off by at most 2u + u^2 (u = 2^-11 = 4.9e-4, fp16's unit roundoff),
-             the sum in fp32 adds n 2^-24, which stays below u up to n = 8192. Errors of single products average out over
-             a dot product and add up over layers: 4e-4 to 9e-4 are seen, and again about 6 times the worst is allowed.
+fp16, 5e-3   Each product of fp16-rounded factors is off by at most 2u + u^2 (u = 2^-11 = 4.9e-4, fp16's unit
+             roundoff); the sum in fp32 adds n 2^-24, which stays below u up to n = 8192. Errors of single products
+             average out over a dot product and add up over layers: 4e-4 to 9e-4 are seen, and again about 6 times the
+             worst is allowed.
 exact, 0     A model of integers whose partial sums all stay below 2^24 has no rounding at all, in any order.
 
 A tolerance is a constant of the precision. It is never widened for a model.
@@ -125,15 +126,16 @@ def compare(name: str, got: Array, wanted: Array, allowed: float) -> Comparison:
 def ulp_distance(a: Array, b: Array) -> Array:
     """Representable numbers from a to b, elementwise, as int64; for integers the difference. Dtypes must be equal."""
     if a.dtype.kind != "f":
-        return np.abs(a.astype(np.int64) - b.astype(np.int64))
-    return np.abs(_ordered(a) - _ordered(b))
+        return np.asarray(np.abs(a.astype(np.int64) - b.astype(np.int64)))
+    return np.asarray(np.abs(_ordered(a) - _ordered(b)))
 
 
 def _ordered(values: Array) -> Array:
     """Floats numbered in order of size: neighbours differ by one, both zeros are 0."""
     bits = values.view(np.dtype(f"i{values.dtype.itemsize}")).astype(np.int64)
     lowest = -(1 << (8 * values.dtype.itemsize - 1))
-    return np.where(bits < 0, lowest - bits, bits)
+    ordered: Array = np.where(bits < 0, lowest - bits, bits)
+    return ordered
 
 
 def _cosine(a: Array, b: Array) -> float:

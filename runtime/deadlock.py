@@ -115,6 +115,4 @@ def deadlock_error(loaded: Loaded, sent: Array, wanted: Array) -> DeadlockError:
     count = len(stuck) if len(stuck) else len(lines)
     more = [f"... and {count - LISTED} more"] if count > LISTED else []
     message = "\n  ".join([head, *lines[:LISTED], *more])
-    return DeadlockError(
-        message, code="deadlock", hint="run `wsec validate` on the image; it explains cycles of waiting"
-    )
+    return DeadlockError(message, code="deadlock", hint="the image is wrong: run `wsec validate` on it")

@@ -426,7 +426,9 @@ def _collide(d_kind: Int, d_first: Int, d_step: Int, kind: Int, first: Int, step
 
 
 @inlined
-def _read(floats: Any, halves: Any, ring: Any, kind: Int, first: Int, step: Int, done: Int, offset: Int, out: Any) -> None:
+def _read(
+    floats: Any, halves: Any, ring: Any, kind: Int, first: Int, step: Int, done: Int, offset: Int, out: Any
+) -> None:
     """Elements done + offset... of a source; `offset` counts from the ring's head."""
     if kind == CONST:
         for i in range(len(out)):

@@ -8,6 +8,7 @@ through FIFOs, so a core is a Kahn network and its results do not depend on timi
 stores to one word); a memory operand of extent 1 is broadcast. Elements are handled in index order, so the order of
 floating-point operations is part of an instruction's meaning. Arithmetic is fp32: f16 memory operands are widened
 exactly when read and rounded to nearest even when written. A product and the following sum are rounded separately.
+What an element writes to memory, the next one reads.
 A fabric word is 32 bits; it carries one f32 or i32.
 
 *Data independence*: an instruction with a fabric or FIFO operand has integer extents, never stands inside an `If`, and
@@ -135,7 +136,7 @@ class Fmac:
 
 @dataclass(frozen=True)
 class Reduce:
-    """rsum: dst[0] = (dst[0] + a[0]) + a[1] ...; rmax: dst[0] = max(dst[0], a[0], a[1], ...). dst has extent 1."""
+    """rsum: dst[0] = (dst[0] + a[0]) + a[1] ...; rmax: dst[0] = max(dst[0], a[0], a[1], ...). dst is one f32 word."""
 
     op: str
     dst: Mem
@@ -153,7 +154,10 @@ class Map:
 
 @dataclass(frozen=True)
 class Alu:
-    """dst = a `op` b on 32-bit integers. div and mod round towards minus infinity and need b > 0; eq, lt give 0 or 1."""
+    """dst = a `op` b on 32-bit integers; results wrap.
+
+    div and mod round towards minus infinity and need b > 0; shr keeps the sign and shifts by b mod 32; eq, lt give 0 or 1.
+    """
 
     op: str
     dst: Reg

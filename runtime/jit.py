@@ -1,11 +1,36 @@
-"""How the machine's routines are compiled. No fast-math anywhere: results are IEEE, operation by operation."""
+"""How the machine's routines are compiled. No fast-math anywhere: results are IEEE, operation by operation.
+
+Compiled code neither allocates nor counts references (`_nrt`): the arrays it is given outlive the call, and counting
+them would cost more than the work.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from numba import njit
+from numba.core.caching import FunctionCache
+
+# Numba looks for changes only in the file of the function called from Python; these files are compiled into it.
+_SOURCES = ("encode.py", "fabric.py", "interpreter.py", "isa.py", "jit.py", "mathlib.py", "state.py")
+
+
+def _digest() -> str:
+    folder = Path(__file__).parent
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in _SOURCES)).hexdigest()
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """Compiled code on disk, valid for exactly these sources."""
+
+    digest = _digest()
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        return (*super()._index_key(sig, codegen), self.digest)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
@@ -20,4 +45,8 @@ def called(function: Callable[..., Any]) -> Any:
 
 def entry(function: Callable[..., Any]) -> Any:
     """Compiled for calls from Python, without the interpreter lock, kept on disk."""
-    return njit(error_model="numpy", _nrt=False, nogil=True, cache=True)(function)
+    dispatcher = njit(error_model="numpy", _nrt=False, nogil=True)(function)
+    # Where no folder can be written, every process compiles anew.
+    with contextlib.suppress(RuntimeError):
+        dispatcher._cache = _Cache(function)
+    return dispatcher

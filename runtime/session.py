@@ -139,9 +139,9 @@ class Session:
             axes = own
             values[port.name] = array
         axes = axes or ()
-        # The last of two or more token axes is the sequence; a lone one is it only if it was given without a batch.
-        port_axes = len(_token_axes(self._inputs[0])) if self._inputs else 0
-        length = axes[-1] if axes and port_axes > 1 else 1
+        # A lone token axis is the batch; the last of several is the sequence.
+        sequence = bool(self._inputs) and len(_token_axes(self._inputs[0])) > 1
+        length = axes[-1] if sequence else 1
         rows = math.prod(axes) // length if length else 0
         if rows * length == 0:
             raise InputError("no tokens", code="input-shape", hint=self._takes())
@@ -149,19 +149,19 @@ class Session:
         return _Tokens(shaped, axes, rows, length)
 
     def _checked(self, port: Port, value: Any) -> Array:
-        """The input as an array of the port's dtype; ids within the limit."""
+        """The input as an array of the port's kind of dtype; ids within the limit, other integers within 32 bits."""
         where = f"input {port.name}"
         array = np.asarray(value)
         whole, wanted = array.dtype.kind in "iu", port.dtype == "i64"
         if array.dtype.kind not in "iuf" or whole != wanted:
             message = f"{array.dtype} data, not {port.dtype}"
             raise InputError(message, code="input-dtype", where=where, hint=self._takes())
-        if port.limit is not None and array.size:
-            outside = (array < 0) | (array >= port.limit)
-            if outside.any():
-                place = tuple(int(i) for i in np.argwhere(outside)[0])
-                message = f"id {array[place]} at position {list(place)} is not in [0, {port.limit})"
-                raise InputError(message, code="token-range", where=where)
+        low, high = (0, port.limit) if port.limit is not None else (-(1 << 31), 1 << 31)
+        outside = ((array < low) | (array >= high)) & whole
+        if outside.any():
+            place = tuple(int(i) for i in np.argwhere(outside)[0])
+            message = f"{array[place]} at position {list(place)} is not in [{low}, {high})"
+            raise InputError(message, code="token-range", where=where)
         return array
 
     def _axes(self, port: Port, array: Array, sizes: dict[str, int]) -> tuple[int, ...]:

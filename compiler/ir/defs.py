@@ -128,6 +128,7 @@ module_def = define(
     attrs={
         "sym_name": Attribute(str, optional=True),
         "phase": Attribute(str, optional=True),
+        "source": Attribute(Mapping, optional=True, doc="the model it was imported from: file name and sha256"),
         "target": Attribute(str, optional=True),
         "options": Attribute(Mapping, optional=True),
         "report": Attribute(Mapping, optional=True),

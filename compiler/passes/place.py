@@ -21,6 +21,7 @@ class Place(Pass):
     summary: ClassVar[str] = "put every kernel on the wafer, near those it talks to"
 
     seed: int = 0
+    margin: int = 3  # free cores around every kernel, where the target has room: bundles of lanes turn there
     deterministic_limit: float = 12.0  # OR-tools' deterministic time, about seconds; 0: constructive placement only
 
     def run(self, module: Op, ctx: PassContext) -> None:
@@ -31,6 +32,7 @@ class Place(Pass):
             netlist.nets,
             ctx.target,
             seed=self.seed,
+            margin=self.margin,
             deterministic_limit=self.deterministic_limit,
             progress=lambda done, total: ctx.progress("place: windows", done, total),
         )
@@ -48,5 +50,6 @@ class Place(Pass):
                 "status": result.status,
                 "box": tuple(result.box),
                 "kernel_area": result.kernel_area,
+                "margin": result.margin,
             },
         )

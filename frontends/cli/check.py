@@ -16,8 +16,9 @@ from frontends.cli.arguments import (
     natural,
     options_from,
 )
-from frontends.cli.console import Console, columns, print_json
+from frontends.cli.console import Console, print_json
 from runtime.errors import NumericsError, UsageError
+from runtime.text import table
 
 if TYPE_CHECKING:
     from runtime.check import CheckReport
@@ -71,12 +72,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def as_text(report: CheckReport) -> str:
     """The report for people: a table of outputs, then the times."""
-    from runtime.inspect import safe
-
     head = ("output", "max abs", "max|err|/max|ref|", "max ULP", "mean ULP", "cosine", "argmax", "tolerance", "verdict")
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (
-            safe(output.name),
+            output.name,
             f"{output.max_abs:.2e}",
             f"{output.max_rel:.2e}",
             f"{output.max_ulp:.0f}",
@@ -91,7 +90,7 @@ def as_text(report: CheckReport) -> str:
     return "\n".join(
         [
             f"{report.batch} x {report.tokens} tokens, {report.precision}, seed {report.seed}",
-            columns([head, *rows]),
+            table(head, rows),
             f"machine {report.machine_seconds:.2f} s, onnxruntime {report.reference_seconds:.4f} s: "
             f"{report.ratio:,.0f} times slower, every wavelet of every core executed",
         ]

@@ -19,8 +19,9 @@ from frontends.cli.arguments import (
     options_from,
     require_folder,
 )
-from frontends.cli.console import Console, columns, print_json
+from frontends.cli.console import Console, print_json
 from runtime.errors import InputError, UsageError
+from runtime.text import table
 
 if TYPE_CHECKING:
     from frontends.cli.toolchain import Opened
@@ -31,8 +32,8 @@ DESCRIPTION = """\
 Compile an ONNX model, or go on with a .wir file from the phase it is in, and write a validated image.
 
 phases: import, canonical, fuse, flow, size, place, route, core
-A .wir file holds no weights. They are found by their contents, in this order: --weights, the .safetensors and .onnx files
-beside the .wir file, those one folder up."""
+A .wir file holds no weights. They are found by their contents, in this order: --weights, the .safetensors and .onnx
+files beside the .wir file, those one folder up."""
 
 
 def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -135,9 +136,9 @@ def _write_module(opened: Opened, path: Path | None) -> None:
 def _time_passes(args: argparse.Namespace, opened: Opened) -> None:
     if not args.time_passes:
         return
-    rows = [(name, f"{seconds:.3f}") for name, seconds in opened.passes]
-    total = sum(seconds for _, seconds in opened.passes)
-    print(columns([("pass", "seconds"), *rows, ("all", f"{total:.3f}")]), file=sys.stderr)
+    total = ("all", sum(seconds for _, seconds in opened.passes))
+    rows: list[tuple[object, ...]] = [(name, round(seconds, 3)) for name, seconds in (*opened.passes, total)]
+    print(table(("pass", "seconds"), rows), file=sys.stderr)
 
 
 def summary(image: Image, report: Report, seconds: dict[str, float]) -> dict[str, Any]:
@@ -165,18 +166,19 @@ def summary_text(facts: dict[str, Any]) -> str:
     x, y, width, height = place["box"]
     share = 100 * facts["cores"] / facts["target_cores"]
     seconds = facts["seconds"]
-    limit = checked["memory_bytes"]
     return "\n".join(
         [
             f"legal image for {facts['target']}, sequences up to {facts['max_seq']}, {facts['slots']} at once",
-            f"  cores      {facts['cores']:,} of {facts['target_cores']:,} ({share:.1f} %), in {width} x {height} at ({x},{y})",
+            f"  cores      {facts['cores']:,} of {facts['target_cores']:,} ({share:.1f} %), in {width} x {height} "
+            f"at ({x},{y})",
             f"  interval   {size['interval_cycles']:,} cycles per token (slowest: {size['slowest_kernel']}); predicted "
             f"{size['tokens_per_second']:,.0f} tokens/s at {facts['clock_ghz']} GHz",
             f"  placement  wire cost {place['cost']:,}; objective {place['objective']:,}, bound {place['bound']:,}, "
             f"gap {100 * place['gap']:.1f} %",
             f"  routes     {checked['channels']:,} channels, at most {checked['max_colours']} colours in a router; "
             f"hottest link {checked['max_link_words']:,} words per token at {checked['max_link']}",
-            f"  memory     at most {checked['max_memory']:,} of {limit:,} bytes per core, at {checked['max_memory_core']}",
+            f"  memory     at most {checked['max_memory']:,} of {checked['memory_bytes']:,} bytes per core, "
+            f"at {checked['max_memory_core']}",
             f"  seconds    {', '.join(f'{name} {value:.1f}' for name, value in seconds.items())}; "
             f"all {sum(seconds.values()):.1f}",
             f"  this run   peak memory {facts['peak_memory_bytes'] / 2**20:,.0f} MiB",

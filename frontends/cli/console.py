@@ -82,15 +82,3 @@ class Console:
 def print_json(value: dict[str, Any]) -> None:
     """One JSON object on stdout."""
     print(json.dumps(value, indent=1, allow_nan=False))
-
-
-def columns(rows: list[tuple[str, ...]], *, left: int = 1) -> str:
-    """Rows of text as aligned columns: the first `left` to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join(
-            cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    )
-    return "\n".join(line.rstrip() for line in lines)

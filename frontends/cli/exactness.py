@@ -35,7 +35,7 @@ def is_exact(module: Op, resources: ResourceStore, precision: str) -> bool:
 
 
 def _bound(op: Op, bounds: dict[Value, float], resources: ResourceStore, operand_limit: float) -> float:
-    """The largest magnitude of the op's result and of every partial sum on the way; infinite where rounding may occur."""
+    """The largest magnitude of the op's result and of every partial sum; infinite where rounding may occur."""
     if tensor_type(op.result).dtype == "f16":  # rounded to fp16 after every op
         return math.inf
     kind = op.name.removeprefix("graph.")

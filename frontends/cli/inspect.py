@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from frontends.cli.arguments import Verbs, add_json, add_verb
-from frontends.cli.console import Console, columns, print_json
+from frontends.cli.console import Console, print_json
 from runtime.errors import UsageError
+from runtime.text import table
 
 DESCRIPTION = """\
 An image (.wse): kernels, cores, memory by owner, colours, ports; with --core one core's program as text, its memory map
@@ -55,9 +56,8 @@ def _module(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         "target": module.attrs.get("target"),
         "ops": dict(sorted(counts.items())),
     }
-    rows = [(name, str(count)) for name, count in sorted(counts.items())]
     head = f"{args.file}: phase {data['phase'] or 'unknown'}, target {data['target'] or 'none yet'}"
-    return data, f"{head}\n\n{columns([('op', 'count'), *rows])}"
+    return data, f"{head}\n\n{table(('op', 'count'), sorted(counts.items()))}"
 
 
 def _image(args: argparse.Namespace) -> tuple[dict[str, Any], str]:

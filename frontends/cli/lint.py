@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frontends.cli.arguments import Verbs, add_json, add_verb
-from frontends.cli.console import Console, columns, print_json
+from frontends.cli.console import Console, print_json
+from runtime.text import safe, table
 
 if TYPE_CHECKING:
     from frontends.onnx.import_graph import LintReport
@@ -51,17 +52,15 @@ def as_json(report: LintReport) -> dict[str, Any]:
 
 def as_text(report: LintReport) -> str:
     """The report for people."""
-    from frontends.onnx.text import shown
-
     lines = [f"{report.path}: opset {report.opset}, {report.parameters:,} parameters"]
-    lines += [f"input   {shown(name)}: {kind}" for name, kind in report.inputs]
-    lines += [f"output  {shown(name)}: {kind}" for name, kind in report.outputs]
-    rows = [(shown(op), str(count), "") for op, count in report.supported.items()]
-    rows += [(shown(op), str(count), "not supported") for op, count in report.unsupported.items()]
-    lines += ["", columns([("op", "nodes", ""), *rows])]
+    lines += [f"input   {safe(name)}: {kind}" for name, kind in report.inputs]
+    lines += [f"output  {safe(name)}: {kind}" for name, kind in report.outputs]
+    rows: list[tuple[object, ...]] = [(op, count, "") for op, count in report.supported.items()]
+    rows += [(op, count, "not supported") for op, count in report.unsupported.items()]
+    lines += ["", table(("op", "nodes", ""), rows)]
     if report.problems:
         lines += ["", f"{len(report.problems)} nodes cannot be imported:"]
     for entry in report.problems:
-        reason = shown(entry.reason) if entry.reason else f"no such op in domain {shown(entry.domain)}"
-        lines.append(f"  {shown(entry.node)}: {shown(entry.op_type)}: {reason}")
+        reason = safe(entry.reason) if entry.reason else f"no such op in domain {safe(entry.domain)}"
+        lines.append(f"  {safe(entry.node)}: {safe(entry.op_type)}: {reason}")
     return "\n".join(lines)

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from frontends.cli.arguments import Verbs, add_verb, require_folder
-from frontends.cli.console import Console, columns
+from frontends.cli.console import Console
 from runtime.errors import UsageError, WsecError
+from runtime.text import table
 
 DESCRIPTION = """\
 Run a pipeline of passes on a .wir file of any phase, e.g. -p "simplify,place{seed=3}". See --list-passes.
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     else:
         write_text(Path(args.output), text)
     if args.time_passes:
-        print(columns([("pass", "seconds"), *((name, f"{took:.3f}") for name, took in seconds)]), file=sys.stderr)
+        print(table(("pass", "seconds"), [(name, round(took, 3)) for name, took in seconds]), file=sys.stderr)
     return 0
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from frontends.cli.arguments import Verbs, add_json, add_verb
-from frontends.cli.console import Console, columns, print_json
+from frontends.cli.console import Console, print_json
+from runtime.text import table
 
 DESCRIPTION = """\
 List the machines that ship with wsec, or show the numbers of one. A target is a TOML file: copy one from
@@ -35,6 +36,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.json:
         print_json({"schema": 1, "targets": [target.to_json() for target in known]})
         return 0
-    rows = [(t.name, f"{t.usable[2]} x {t.usable[3]}", f"{t.cores:,}", f"{t.memory_bytes // 1024} KiB") for t in known]
-    print(columns([("target", "usable", "cores", "per core"), *rows]))
+    rows: list[tuple[object, ...]] = [
+        (t.name, f"{t.usable[2]} x {t.usable[3]}", t.cores, f"{t.memory_bytes // 1024} KiB") for t in known
+    ]
+    print(table(("target", "usable", "cores", "per core"), rows))
     return 0

@@ -12,8 +12,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from runtime.check import CheckReport, compare_all, random_inputs, reference, tolerance
-
 from compiler.driver import Options, build, lower
 from compiler.ir.core import Op
 from compiler.ir.parser import parse_file
@@ -24,6 +22,7 @@ from frontends.cli.exactness import is_exact
 from frontends.cli.version import VERSION
 from frontends.cli.weights import find_weights
 from frontends.onnx.import_graph import import_model
+from runtime.check import CheckReport, compare_all, random_inputs, reference, tolerance
 from runtime.errors import IllegalImageError, InputError
 from runtime.image import Image
 from runtime.session import Session

@@ -66,12 +66,16 @@ def test_gpt_is_improved_compact_and_reproducible() -> None:
     chain = gpt(layers=1, lanes=4, heads=5, keys=6, vocab=8, head=12)
     seen: list[tuple[int, int]] = []
     first = place(
-        chain.kernels, chain.nets, MINI, deterministic_limit=1, progress=lambda done, total: seen.append((done, total))
+        chain.kernels,
+        chain.nets,
+        MINI,
+        deterministic_limit=0.5,
+        progress=lambda done, total: seen.append((done, total)),
     )
     assert_legal(chain.kernels, first, MINI)
     assert first.cost < first.constructive_cost
     assert first.margin == 1
-    assert first == place(chain.kernels, chain.nets, MINI, deterministic_limit=1)
+    assert first == place(chain.kernels, chain.nets, MINI, deterministic_limit=0.5)
     assert seen == [(i + 1, len(seen)) for i in range(len(first.windows))]
 
 
