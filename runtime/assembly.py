@@ -53,6 +53,11 @@ def program_text(program: Program) -> str:
     return "\n".join(lines)
 
 
+def instruction_text(program: Program, instr: Instr) -> str:
+    """One instruction on one line, without the body of a loop or if."""
+    return " ".join(next(_instr(instr, _Names(program), "")).split())
+
+
 def _task(program: Program, task: Task) -> Iterator[str]:
     size = sum(isa.code_bytes(instr) for instr in task.body)
     yield f"  task {safe(task.name)}: {size} bytes of code"

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from runtime.assembly import instruction_text
 from runtime.errors import DeadlockError
 from runtime.isa import Mem, Reduce, operands
-from runtime.isatext import instruction_text
 from runtime.loader import Loaded
 from runtime.state import R_DEPTH, R_HEAD, R_TAIL, T_CORE, T_DONE, T_LAST, T_MOVED, T_NEXT, T_PC, T_ROOM, T_WAIT
+from runtime.text import safe
 
 Array = np.ndarray[Any, Any]
 
@@ -19,7 +20,7 @@ LISTED = 20  # at most so many cores, lanes or queues are listed
 
 def _named(names: tuple[tuple[int, str], ...], queue: int) -> str:
     name = dict(names).get(queue)
-    return f" ({name})" if name else ""
+    return f" ({safe(name)})" if name else ""
 
 
 def _unit_text(loaded: Loaded, unit: int) -> str:
@@ -40,7 +41,7 @@ def _remaining(loaded: Loaded, task: int) -> tuple[int, str]:
     assert instr is not None
     parts = [part for part in operands(instr)[isinstance(instr, Reduce) :] if not isinstance(part, Mem)]
     extent = max((getattr(part, "extent", 1) for part in parts), default=1)
-    return extent - int(state.task[task, T_DONE]), instruction_text(instr)
+    return extent - int(state.task[task, T_DONE]), instruction_text(loaded.place(task).program, instr)
 
 
 def _channel_text(loaded: Loaded, task: int) -> str:
@@ -65,12 +66,12 @@ def _task_text(loaded: Loaded, task: int) -> str:
     place = loaded.place(task)
     words, text = _remaining(loaded, task)
     onnx = (
-        f" [{', '.join(place.block.onnx[:3])}{', ...' if len(place.block.onnx) > 3 else ''}]"
+        f" [{safe(', '.join(place.block.onnx[:3]))}{', ...' if len(place.block.onnx) > 3 else ''}]"
         if place.block.onnx
         else ""
     )
     return (
-        f"core ({place.x}, {place.y}) kernel {place.block.name}{onnx} task {place.task}: "
+        f"core ({place.x}, {place.y}) kernel {safe(place.block.name)}{onnx} task {safe(place.task)}: "
         f"`{text}` wants {words} more words, waits for {_channel_text(loaded, task)}"
     )
 
@@ -103,7 +104,7 @@ def deadlock_error(loaded: Loaded, sent: Array, wanted: Array) -> DeadlockError:
     stuck = np.flatnonzero((task[:, T_MOVED] > 0) & (task[:, T_WAIT] >= 0))
     host = _lane_lines(loaded, loaded.receivers, "out", wanted)
     if len(stuck):
-        head = f"{len(stuck)} tasks wait for ever inside their bodies"
+        head = f"tasks that wait for ever inside their bodies: {len(stuck)}"
         lines = [_task_text(loaded, int(t)) for t in stuck[:LISTED]]
     elif host:
         head, lines = "every core is idle, but the host has not got all its words", host

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from runtime.faults import MachineFault
 from runtime.geometry import OPPOSITE, RAMP, STEP, bit
 from runtime.image import Image, PortLane
@@ -111,8 +112,8 @@ def _trace(
     """Walk the tree of each source (col, row, direction it enters by, colour).
 
     queues[row, col, colour] and exits[i] = (col, row, side, colour, queue) name the queues at the ends. fed
-    [queues], seen [rows, cols] and stack [rows * cols, 3] are work space, the first two filled with -1. Fills first[s+1]
-    and sinks; returns a fault number and fault = (col, row, direction, colour).
+    [queues], seen [rows, cols] and stack [rows * cols, 3] are work space, the first two filled with -1. Fills sinks and
+    first[s+1]; returns a fault number and fault = (col, row, direction, colour).
     """
     height, width, _ = inputs.shape
     count = 0

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from runtime import mathlib
+from runtime.elements import ADD, MUL, RMAX, RSUM, axpy, combine, fold, read_memory, scalar_map, write_memory
 from runtime.encode import (
     ALU_OP,
     AXPY,
@@ -31,11 +32,8 @@ from runtime.encode import (
     FLAG2,
     FN,
     FN_ALU,
-    FN_BINARY,
     FN_FMAC,
-    FN_MAP,
     FN_MOV,
-    FN_REDUCE,
     HOST_RECEIVE,
     HOST_SEND,
     IFZERO,
@@ -58,7 +56,8 @@ from runtime.encode import (
     B,
 )
 from runtime.jit import called, entry, inlined
-from runtime.mathlib import narrow, widen
+from runtime.mathlib import widen
+from runtime.rings import available, given, read_ring, room, slot, taken, tree_room, wait_on, wake, write_ring
 from runtime.state import (
     C_BASE,
     C_BYTES,
@@ -71,7 +70,6 @@ from runtime.state import (
     G_COUNT,
     G_FIRST,
     R_BASE,
-    R_DEPTH,
     R_HEAD,
     R_HEAD_SEEN,
     R_READER,
@@ -83,12 +81,10 @@ from runtime.state import (
     S_WORDS,
     T_CORE,
     T_DONE,
-    T_GROUP,
     T_LAST,
     T_MOVED,
     T_NEXT,
     T_PC,
-    T_ROOM,
     T_WAIT,
     X_CODE,
     X_PC,
@@ -108,256 +104,10 @@ FAULTS = (
 OK, MEMORY_BOUNDS, BAD_EXTENT, BAD_DIVISOR, SPINS = range(len(FAULTS))
 OVERLAP = -1
 
-ADD, SUB, MUL, DIV, MAX, MIN = (FN_BINARY[name] for name in ("add", "sub", "mul", "div", "max", "min"))
-RSUM, RMAX = FN_REDUCE["rsum"], FN_REDUCE["rmax"]
 I_ADD, I_SUB, I_MUL, I_DIV, I_MOD, I_MIN, I_MAX, I_AND, I_SHR, I_EQ = (
     FN_ALU[name] for name in ("add", "sub", "mul", "div", "mod", "min", "max", "and", "shr", "eq")
 )
-NEG, ABS, EXP, LOG, SQRT, RSQRT, RECIPROCAL = (
-    FN_MAP[name] for name in ("neg", "abs", "exp", "log", "sqrt", "rsqrt", "reciprocal")
-)
-RELU, TANH, SIGMOID, ERF, GELU_ERF = (FN_MAP[name] for name in ("relu", "tanh", "sigmoid", "erf", "gelu_erf"))
-
 Int = Any  # inside compiled code: a 64-bit integer
-
-
-# Rings
-
-
-@inlined
-def _available(ring: Any, r: Int) -> Int:
-    """Words the reader may take."""
-    count = ring[r, R_TAIL_SEEN] - ring[r, R_HEAD]
-    return count if count >= 0 else count + 2 * ring[r, R_DEPTH]
-
-
-@inlined
-def _room(ring: Any, r: Int) -> Int:
-    """Words the writer may put."""
-    count = ring[r, R_TAIL] - ring[r, R_HEAD_SEEN]
-    depth = ring[r, R_DEPTH]
-    return depth - (count if count >= 0 else count + 2 * depth)
-
-
-@inlined
-def _wake(task: Any, group: Any, ready: Any, t: Int) -> None:
-    """Put a task on its group's ready list. It waits on one ring at most, so it is there at most once."""
-    task[t, T_WAIT] = -1
-    group = group[task[t, T_GROUP]]
-    place = group[G_FIRST] + group[G_COUNT]
-    if place >= group[G_CAPACITY]:
-        place -= group[G_CAPACITY]
-    ready[group[G_BASE] + place] = t
-    group[G_COUNT] += 1
-
-
-@inlined
-def _wait(task: Any, ring: Any, t: Int, r: Int, room: Int) -> None:
-    task[t, T_WAIT] = r
-    task[t, T_ROOM] = room
-    ring[r, R_WRITER if room else R_READER] = t
-
-
-@inlined
-def _advance(ring: Any, r: Int, counter: Int, count: Int) -> Int:
-    value = ring[r, counter] + count
-    limit = 2 * ring[r, R_DEPTH]
-    value = value - limit if value >= limit else value
-    ring[r, counter] = value
-    return value
-
-
-@inlined
-def _taken(s: State, r: Int, count: Int) -> None:
-    """The reader has taken `count` words."""
-    head = _advance(s.ring, r, R_HEAD, count)
-    if s.cross[r]:
-        return
-    s.ring[r, R_HEAD_SEEN] = head
-    writer = s.ring[r, R_WRITER]
-    if writer >= 0:
-        s.ring[r, R_WRITER] = -1
-        _wake(s.task, s.group, s.ready, writer)
-
-
-@inlined
-def _given(s: State, r: Int, count: Int) -> None:
-    """The writer has put `count` words."""
-    tail = _advance(s.ring, r, R_TAIL, count)
-    if s.cross[r]:
-        return
-    s.ring[r, R_TAIL_SEEN] = tail
-    reader = s.ring[r, R_READER]
-    if reader >= 0:
-        s.ring[r, R_READER] = -1
-        _wake(s.task, s.group, s.ready, reader)
-
-
-@inlined
-def _slot(ring: Any, r: Int, counter: Int, offset: Int) -> Int:
-    """Place inside the ring of the word `offset` after a counter."""
-    place = ring[r, counter] + offset
-    depth = ring[r, R_DEPTH]
-    while place >= depth:
-        place -= depth
-    return place
-
-
-@inlined
-def _tree_room(ring: Any, first: Any, sinks: Any, tree: Int) -> tuple[Int, Int]:
-    """Words all sinks of a tree have room for, and the first sink that has none (-1 if all have some)."""
-    least = np.int64(1) << 40
-    for i in range(first[tree], first[tree + 1]):
-        r = sinks[i]
-        room = _room(ring, r)
-        if room == 0:
-            return 0, r
-        least = min(least, room)
-    return least, -1
-
-
-# Elements
-
-
-@called
-def _read_memory(floats: Any, halves: Any, half: bool, first: Int, step: Int, out: Any) -> None:
-    """out[i] = element first + i*step, widened if f16."""
-    count = len(out)
-    if half and step == 1:
-        source16 = halves[first : first + count]
-        for i in range(count):
-            out[i] = widen(source16[i])
-    elif half:
-        for i in range(count):
-            out[i] = widen(halves[first + i * step])
-    elif step == 1:
-        source = floats[first : first + count]
-        for i in range(count):
-            out[i] = source[i]
-    else:
-        for i in range(count):
-            out[i] = floats[first + i * step]
-
-
-@called
-def _write_memory(floats: Any, halves: Any, half: bool, first: Int, step: Int, values: Any) -> None:
-    """element first + i*step = values[i], rounded if f16."""
-    count = len(values)
-    if half and step == 1:
-        target16 = halves[first : first + count]
-        for i in range(count):
-            target16[i] = narrow(values[i])
-    elif half:
-        for i in range(count):
-            halves[first + i * step] = narrow(values[i])
-    elif step == 1:
-        target = floats[first : first + count]
-        for i in range(count):
-            target[i] = values[i]
-    else:
-        for i in range(count):
-            floats[first + i * step] = values[i]
-
-
-@inlined
-def _read_ring(floats: Any, ring: Any, r: Int, offset: Int, out: Any) -> None:
-    base, depth = ring[r, R_BASE], ring[r, R_DEPTH]
-    place = _slot(ring, r, R_HEAD, offset)
-    for i in range(len(out)):
-        out[i] = floats[base + place]
-        place += 1
-        if place == depth:
-            place = 0
-
-
-@inlined
-def _write_ring(floats: Any, ring: Any, r: Int, offset: Int, values: Any) -> None:
-    base, depth = ring[r, R_BASE], ring[r, R_DEPTH]
-    place = _slot(ring, r, R_TAIL, offset)
-    for i in range(len(values)):
-        floats[base + place] = values[i]
-        place += 1
-        if place == depth:
-            place = 0
-
-
-@called
-def _axpy(floats: Any, halves: Any, half: bool, dst: Int, scale: Any, src: Int, count: Int) -> None:
-    """floats[dst + i] += scale * (element src + i): the machine's inner loop."""
-    target = floats[dst : dst + count]
-    if half:
-        source16 = halves[src : src + count]
-        for i in range(count):
-            target[i] += scale * widen(source16[i])
-    else:
-        source = floats[src : src + count]
-        for i in range(count):
-            target[i] += scale * source[i]
-
-
-@called
-def _binary(fn: Int, a: Any, b: Any) -> None:
-    """a[i] = a[i] op b[i]."""
-    count = len(a)
-    if fn == ADD:
-        for i in range(count):
-            a[i] += b[i]
-    elif fn == SUB:
-        for i in range(count):
-            a[i] -= b[i]
-    elif fn == MUL:
-        for i in range(count):
-            a[i] *= b[i]
-    elif fn == DIV:
-        for i in range(count):
-            a[i] /= b[i]
-    elif fn == MAX:
-        for i in range(count):
-            a[i] = mathlib.maximum(a[i], b[i])
-    else:
-        for i in range(count):
-            a[i] = mathlib.minimum(a[i], b[i])
-
-
-@called
-def _reduce(fn: Int, start: Any, a: Any) -> Any:
-    if fn == RSUM:
-        for i in range(len(a)):
-            start += a[i]
-    else:
-        for i in range(len(a)):
-            start = mathlib.maximum(start, a[i])
-    return start
-
-
-@called
-def _scalar(fn: Int, x: Any) -> Any:
-    """One of the scalar library's routines."""
-    if fn == NEG:
-        return mathlib.neg(x)
-    if fn == ABS:
-        return mathlib.absolute(x)
-    if fn == EXP:
-        return mathlib.exp(x)
-    if fn == LOG:
-        return mathlib.log(x)
-    if fn == SQRT:
-        return mathlib.sqrt(x)
-    if fn == RSQRT:
-        return mathlib.rsqrt(x)
-    if fn == RECIPROCAL:
-        return mathlib.reciprocal(x)
-    if fn == RELU:
-        return mathlib.relu(x)
-    if fn == TANH:
-        return mathlib.tanh(x)
-    if fn == SIGMOID:
-        return mathlib.sigmoid(x)
-    if fn == ERF:
-        return mathlib.erf(x)
-    if fn == GELU_ERF:
-        return mathlib.gelu_erf(x)
-    return mathlib.gelu_tanh(x)
 
 
 # Operands
@@ -434,9 +184,9 @@ def _read(
         for i in range(len(out)):
             out[i] = mathlib.from_bits(np.int32(first))
     elif kind >= IN:
-        _read_ring(floats, ring, first, offset, out)
+        read_ring(floats, ring, first, offset, out)
     else:
-        _read_memory(floats, halves, kind == F16, first + (done + offset) * step, step, out)
+        read_memory(floats, halves, kind == F16, first + (done + offset) * step, step, out)
 
 
 @inlined
@@ -471,22 +221,22 @@ def _vector(s: State, p: Int, t: Int, pc: Int, done: Int) -> tuple[Int, Int, Int
     # How many elements can move now, and which ring is in the way if none.
     ready = length - done
     if ready and _is_ring(a_kind):
-        ready = min(ready, _available(s.ring, a))
+        ready = min(ready, available(s.ring, a))
         if ready == 0:
-            _wait(s.task, s.ring, t, a, 0)
+            wait_on(s.task, s.ring, t, a, 0)
     if ready and _is_ring(b_kind):
-        ready = min(ready, _available(s.ring, b))
+        ready = min(ready, available(s.ring, b))
         if ready == 0:
-            _wait(s.task, s.ring, t, b, 0)
+            wait_on(s.task, s.ring, t, b, 0)
     if ready and d_kind == OUT:
-        room, full = _tree_room(s.ring, s.first, s.sinks, dst)
+        room, full = tree_room(s.ring, s.first, s.sinks, dst)
         ready = min(ready, room)
         if ready == 0:
-            _wait(s.task, s.ring, t, full, 1)
+            wait_on(s.task, s.ring, t, full, 1)
     if ready and d_kind == FIFO:
-        ready = min(ready, _room(s.ring, dst))
+        ready = min(ready, room(s.ring, dst))
         if ready == 0:
-            _wait(s.task, s.ring, t, dst, 1)
+            wait_on(s.task, s.ring, t, dst, 1)
     if ready == 0:
         return done, length, OK
 
@@ -504,45 +254,45 @@ def _vector(s: State, p: Int, t: Int, pc: Int, done: Int) -> tuple[Int, Int, Int
             y, z = s.scratch[p, 1, :size], s.scratch[p, 2, :size]
             _read(s.floats, s.halves, s.ring, b_kind, b, b_step, done, offset, y)
             _read(s.floats, s.halves, s.ring, d_kind, dst, d_step, done, offset, z)
-            _binary(MUL, x, y)
-            _binary(ADD, x, z)
+            combine(MUL, x, y)
+            combine(ADD, x, z)
         elif count > 2:
             y = s.scratch[p, 1, :size]
             _read(s.floats, s.halves, s.ring, b_kind, b, b_step, done, offset, y)
-            _binary(fn, x, y)
+            combine(fn, x, y)
         elif reduction:
             total = s.scratch[p, 1, :1]
-            _read_memory(s.floats, s.halves, d_kind == F16, dst, 1, total)
-            total[0] = _reduce(fn, total[0], x)
-            _write_memory(s.floats, s.halves, d_kind == F16, dst, 1, total)
+            read_memory(s.floats, s.halves, d_kind == F16, dst, 1, total)
+            total[0] = fold(fn, total[0], x)
+            write_memory(s.floats, s.halves, d_kind == F16, dst, 1, total)
         elif fn != FN_MOV:
             for i in range(size):
-                x[i] = _scalar(fn, x[i])
+                x[i] = scalar_map(fn, x[i])
         if d_kind == OUT:
             for i in range(s.first[dst], s.first[dst + 1]):
-                _write_ring(s.floats, s.ring, s.sinks[i], offset, x)
+                write_ring(s.floats, s.ring, s.sinks[i], offset, x)
         elif d_kind == FIFO:
-            _write_ring(s.floats, s.ring, dst, offset, x)
+            write_ring(s.floats, s.ring, dst, offset, x)
         elif not reduction:
-            _write_memory(s.floats, s.halves, d_kind == F16, dst + (done + offset) * d_step, d_step, x)
+            write_memory(s.floats, s.halves, d_kind == F16, dst + (done + offset) * d_step, d_step, x)
         offset += size
 
     if fn == FN_FMAC:
         s.stats[p, S_MACS] += ready
     moved = np.int64(0)
     if _is_ring(a_kind):
-        _taken(s, a, ready)
+        taken(s, a, ready)
         moved += ready
     if _is_ring(b_kind):
-        _taken(s, b, ready)
+        taken(s, b, ready)
         moved += ready
     if d_kind == OUT:
         for i in range(s.first[dst], s.first[dst + 1]):
-            _given(s, s.sinks[i], ready)
+            given(s, s.sinks[i], ready)
         moved += ready
         s.stats[p, S_WORDS] += ready * (s.first[dst + 1] - s.first[dst])
     elif d_kind == FIFO:
-        _given(s, dst, ready)
+        given(s, dst, ready)
         moved += ready
     s.task[t, T_MOVED] += moved
     return done + ready, length, OK
@@ -574,7 +324,7 @@ def _axpy_row(s: State, p: Int, t: Int, c: Int, pc: Int) -> tuple[Int, Int]:
         if _collide(F32, dst, 1, a_kind, a, 0, count):
             return OVERLAP, 0
         scale = widen(s.halves[2 * base + a]) if a_kind == F16 else s.floats[base + a]
-    _axpy(s.floats, s.halves, b_kind == F16, base + dst, scale, _origin(s.core, c, b_kind) + src, count)
+    axpy(s.floats, s.halves, b_kind == F16, base + dst, scale, _origin(s.core, c, b_kind) + src, count)
     s.stats[p, S_MACS] += count
     return OK, 0
 
@@ -615,17 +365,17 @@ def _host_send(s: State, t: Int) -> None:
     """Put the host lane's words on the wire while there is room."""
     tree = s.core[s.task[t, T_CORE], C_OUT]
     while s.task[t, T_NEXT] < s.task[t, T_LAST]:
-        count, full = _tree_room(s.ring, s.first, s.sinks, tree)
+        count, full = tree_room(s.ring, s.first, s.sinks, tree)
         if count == 0:
-            _wait(s.task, s.ring, t, full, 1)
+            wait_on(s.task, s.ring, t, full, 1)
             return
         start = s.task[t, T_NEXT]
         count = min(count, s.task[t, T_LAST] - start)
         for i in range(s.first[tree], s.first[tree + 1]):
             r = s.sinks[i]
             for j in range(count):
-                s.words[s.ring[r, R_BASE] + _slot(s.ring, r, R_TAIL, j)] = s.host_in[start + j]
-            _given(s, r, count)
+                s.words[s.ring[r, R_BASE] + slot(s.ring, r, R_TAIL, j)] = s.host_in[start + j]
+            given(s, r, count)
         s.task[t, T_NEXT] = start + count
 
 
@@ -635,13 +385,13 @@ def _host_receive(s: State, t: Int) -> None:
     r = s.core[s.task[t, T_CORE], C_IN]
     while s.task[t, T_NEXT] < s.task[t, T_LAST]:
         start = s.task[t, T_NEXT]
-        count = min(_available(s.ring, r), s.task[t, T_LAST] - start)
+        count = min(available(s.ring, r), s.task[t, T_LAST] - start)
         if count == 0:
-            _wait(s.task, s.ring, t, r, 0)
+            wait_on(s.task, s.ring, t, r, 0)
             return
         for j in range(count):
-            s.host_out[start + j] = s.words[s.ring[r, R_BASE] + _slot(s.ring, r, R_HEAD, j)]
-        _taken(s, r, count)
+            s.host_out[start + j] = s.words[s.ring[r, R_BASE] + slot(s.ring, r, R_HEAD, j)]
+        taken(s, r, count)
         s.task[t, T_NEXT] = start + count
 
 
@@ -753,12 +503,12 @@ def publish(s: State, rings: Any) -> Int:
         s.ring[r, R_TAIL_SEEN] = s.ring[r, R_TAIL]
         s.ring[r, R_HEAD_SEEN] = s.ring[r, R_HEAD]
         reader, writer = s.ring[r, R_READER], s.ring[r, R_WRITER]
-        if reader >= 0 and _available(s.ring, r):
+        if reader >= 0 and available(s.ring, r):
             s.ring[r, R_READER] = -1
-            _wake(s.task, s.group, s.ready, reader)
-        if writer >= 0 and _room(s.ring, r):
+            wake(s.task, s.group, s.ready, reader)
+        if writer >= 0 and room(s.ring, r):
             s.ring[r, R_WRITER] = -1
-            _wake(s.task, s.group, s.ready, writer)
+            wake(s.task, s.group, s.ready, writer)
     return changed
 
 
@@ -766,4 +516,4 @@ def publish(s: State, rings: Any) -> Int:
 def start(s: State, tasks: Any) -> None:
     """Make tasks ready that do not wait."""
     for t in tasks:
-        _wake(s.task, s.group, s.ready, t)
+        wake(s.task, s.group, s.ready, t)

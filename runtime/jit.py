@@ -16,7 +16,17 @@ from numba import njit
 from numba.core.caching import FunctionCache
 
 # Numba looks for changes only in the file of the function called from Python; these files are compiled into it.
-_SOURCES = ("encode.py", "fabric.py", "interpreter.py", "isa.py", "jit.py", "mathlib.py", "state.py")
+_SOURCES = (
+    "elements.py",
+    "encode.py",
+    "fabric.py",
+    "interpreter.py",
+    "isa.py",
+    "jit.py",
+    "mathlib.py",
+    "rings.py",
+    "state.py",
+)
 
 
 def _digest() -> str:

@@ -17,7 +17,7 @@ from runtime.errors import IllegalImageError
 from runtime.fabric import Wires, connect
 from runtime.faults import MachineFault
 from runtime.image import Block, Image, PortLane
-from runtime.isa import REGISTERS
+from runtime.isa import REGISTERS, Program
 from runtime.partition import partition
 from runtime.state import (
     C_BASE,
@@ -43,6 +43,7 @@ from runtime.state import (
     State,
 )
 from runtime.tables import core_blocks, core_positions, used_queues
+from runtime.text import safe
 
 Array = np.ndarray[Any, Any]
 
@@ -56,7 +57,7 @@ class Place:
     x: int
     y: int
     block: Block
-    program: str
+    program: Program
     task: str
     start: int
 
@@ -107,7 +108,7 @@ class Loaded:
         own = task - int(np.searchsorted(self.state.task[:, T_CORE], unit))
         block = self.image.blocks[self.block[unit]]
         name, start = program.tasks[own].name, self.code.starts[number][own]
-        return Place(int(self.x[unit]), int(self.y[unit]), block, program.name, name, start)
+        return Place(int(self.x[unit]), int(self.y[unit]), block, program, name, start)
 
     def lane_text(self, direction: str, lane: int) -> str:
         """`host port logits lane 3`; lanes of a direction counted over all ports."""
@@ -115,7 +116,7 @@ class Loaded:
             if port.direction != direction:
                 continue
             if lane < len(port.lanes):
-                return f"host port {port.name} lane {lane}"
+                return f"host port {safe(port.name)} lane {lane}"
             lane -= len(port.lanes)
         raise IndexError(lane)
 

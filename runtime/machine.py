@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from runtime import interpreter
+from runtime.assembly import instruction_text
 from runtime.deadlock import deadlock_error
 from runtime.faults import MachineFault
 from runtime.image import Image
-from runtime.isatext import instruction_text
 from runtime.loader import Loaded, load
 from runtime.state import (
     R_HEAD,
@@ -29,6 +29,7 @@ from runtime.state import (
     X_TASK,
     X_VALUE,
 )
+from runtime.text import safe
 
 Words = np.ndarray[Any, np.dtype[np.int32]]
 Progress = Callable[[int, int], None]
@@ -94,7 +95,7 @@ class Machine:
         return bool(left.any() or (task[:, T_NEXT] < task[:, T_LAST]).any() or (task[:, T_MOVED] > 0).any())
 
     def _run(self, progress: Progress | None, wanted: int) -> None:
-        """Rounds: every partition runs for a while, then they show each other what they did to the rings between them."""
+        """Rounds: all partitions run for a while, then each sees what others did to the rings between them."""
         state, crossing = self._state, self.loaded.crossing
         first = self._state.task[self.loaded.receivers, T_NEXT].sum()
         with ThreadPoolExecutor(max(1, self._parts - 1)) as pool:
@@ -114,11 +115,12 @@ class Machine:
         code, message = interpreter.FAULTS[int(fault[X_CODE])]
         place = loaded.place(int(fault[X_TASK]))
         instr = loaded.code.source[int(fault[X_PC])]
-        text = f", instruction {fault[X_PC] - place.start} `{instruction_text(instr)}`" if instr else ""
+        block, program, task = safe(place.block.name), safe(place.program.name), safe(place.task)
+        text = f", instruction {fault[X_PC] - place.start} `{instruction_text(place.program, instr)}`" if instr else ""
         return MachineFault(
             message.format(fault[X_VALUE]),
             code=code,
             x=place.x,
             y=place.y,
-            inside=f"kernel {place.block.name}, program {place.program}, task {place.task}{text}",
+            inside=f"kernel {block}, program {program}, task {task}{text}",
         )

@@ -84,7 +84,7 @@ class Session:
     def run(self, *, progress: Progress | None = None, **inputs: Any) -> dict[str, Array]:
         """Run new sequences. Inputs and outputs are arrays by graph name, with the graph's shapes and dtypes.
 
-        The batch axis may be left out. `progress(received, wanted)` is called now and then with numbers of words. Raises
+        The batch axis may be left out. `progress(received, wanted)` is called now and then with counts of words. Raises
         InputError for inputs that do not fit, MachineFault and DeadlockError if the image is wrong.
         """
         tokens = self._tokens(inputs)
@@ -157,7 +157,7 @@ class Session:
             message = f"{array.dtype} data, not {port.dtype}"
             raise InputError(message, code="input-dtype", where=where, hint=self._takes())
         low, high = (0, port.limit) if port.limit is not None else (-(1 << 31), 1 << 31)
-        outside = ((array < low) | (array >= high)) & whole
+        outside = (array < low) | (array >= high) if whole else np.zeros(1, bool)
         if outside.any():
             place = tuple(int(i) for i in np.argwhere(outside)[0])
             message = f"{array[place]} at position {list(place)} is not in [{low}, {high})"
@@ -179,7 +179,7 @@ class Session:
                 raise InputError(message, code="input-shape", where=f"input {port.name}", hint=self._takes())
             if isinstance(want, str):
                 sizes.setdefault(want, size)
-        return array.shape[:given]
+        return tuple(array.shape[:given])
 
     def _feed(self, tokens: _Tokens, slots: Array, start: int, progress: Progress | None) -> dict[str, Array]:
         """Send tokens row after row and collect the outputs."""

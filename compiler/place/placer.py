@@ -46,8 +46,10 @@ class PlaceResult:
     seconds: float = field(compare=False)
 
     @property
-    def gap(self) -> float:
-        """Relative distance of `objective` from `bound`; 0 when every window is optimal."""
+    def gap(self) -> float | None:
+        """Relative distance of `objective` from `bound`, 0 when every window is optimal; None without improvement."""
+        if not self.windows:
+            return None
         return (self.objective - self.bound) / self.objective if self.objective else 0.0
 
 

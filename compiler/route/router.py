@@ -32,7 +32,7 @@ SLACK = 2 * HOP  # a path this much dearer than the ideal one is taken at once
 DETOURS = ((3, 2, 8 * HOP), (6, 1, 64 * HOP))  # then costs up to ideal * a / b + c
 PENALTY = 8 * HOP  # crossing a router whose colour another channel has
 TOLL = 2 * HOP  # rise of the penalty with every conflict
-TEAR_LIMIT = 40  # how often one channel may be torn out
+TEAR_LIMIT = 400  # how often one channel may be torn out
 NO_LIMIT = 1 << 24  # above the cost of any path
 
 
@@ -314,11 +314,12 @@ class _Router:
         """Add the cheapest path from the tree to one tap; returns its cost, or -1."""
         channel, scratch, region = self.wanted[index], self.scratch, self.region
         tap = channel.taps[sink]
+        toll = self.no_toll if colour == FREE else self.toll[colour]
         scratch.now += 1
         cost = search(
             region.width, region.cells, np.array(list(masks), np.int64), tap.entry, tap.sides, index, owner,
-            self.no_toll if colour == FREE else self.toll[colour], self.used, self.crowd, self.load, self.base, channel.words, self.capacity,
-            penalty, limit, scratch.distance, scratch.stamp, scratch.parent, scratch.now,
+            toll, self.used, self.crowd, self.load, self.base, channel.words, self.capacity, penalty,
+            limit, scratch.distance, scratch.stamp, scratch.parent, scratch.now,
         )  # fmt: skip
         if cost < 0:
             return -1

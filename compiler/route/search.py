@@ -55,9 +55,9 @@ def search(
     Routers are numbered row by row, `width` a row. `owner[c]` is who has the colour at router c: the path crosses FREE
     routers only and ends at `target`, which is `me`'s, entering it from one of the directions in the mask `sides`. With
     a `penalty` above 0 it may also cross routers of other channels and overload links, paying it each time. Router c
-    costs toll[c], what past conflicts made it worth, and crowd[used[c]] for its `used[c]` colours. `load[d, c]` words cross the link from c in direction d, of which
-    base[d, c] cannot be moved; `words` more must fit the `capacity`. Afterwards `parent[c]` is the direction by which
-    the path reached router c (-1 at its start).
+    costs toll[c], what past conflicts made it worth, and crowd[used[c]] for its used[c] colours. load[d, c] words cross
+    the link from c in direction d, of which base[d, c] cannot be moved; `words` more must fit the `capacity`.
+    Afterwards parent[c] is the direction by which the path reached router c (-1 at its start).
     """
     tx, ty = target % width, target // width
     heap = [(np.int64(1) << 62)]  # a sentinel gives the list its type

@@ -8,10 +8,11 @@ from typing import Any
 import builders
 import numpy as np
 import pytest
-from builders import EAST, F16, F32, HEADER, I32, NORTH, RAMP, WEST, bit, core_image, give, take
+from builders import F16, F32, HEADER, I32, core_image, give, take
 
 from runtime.errors import DeadlockError, IllegalImageError
 from runtime.faults import MachineFault
+from runtime.geometry import EAST, NORTH, RAMP, WEST, bit
 from runtime.image import ROUTE, Image
 from runtime.isa import Alu, Binary, Const, Fifo, FifoDef, Fmac, If, In, Load, Loop, Map, Mem, Mov, Out, Reduce, Reg
 from runtime.machine import Machine
@@ -229,8 +230,8 @@ def test_two_tasks_on_one_queue() -> None:
         Machine(core_image(task, 1, 1, tasks=(task,)))
 
 
-INDEX = [*take(2, 1), Alu("add", Reg(0), 5000, 0)]
-COUNT = [*take(2, 1), Alu("sub", Reg(0), 0, 1)]
+INDEX: list[Any] = [*take(2, 1), Alu("add", Reg(0), 5000, 0)]
+COUNT: list[Any] = [*take(2, 1), Alu("sub", Reg(0), 0, 1)]
 RUN_FAULTS = [
     ([*take(2, 1), Mov(Mem(4092, F32, 2), Const(0.0))], "memory-bounds", 2),
     ([*take(2, 1), Mov(Mem(16, F32, 2, -5), Const(0.0))], "memory-bounds", 2),
@@ -255,7 +256,7 @@ def test_run_time_faults_tell_place_task_and_instruction(body: list[Any], code: 
 
 
 def test_a_task_may_not_spin() -> None:
-    body = [Alu("sub", Reg(0), 0, 1), Loop(Reg(1), Reg(0), (Mov(Mem(0, F32), In(2, 1)),))]
+    body: list[Any] = [Alu("sub", Reg(0), 0, 1), Loop(Reg(1), Reg(0), (Mov(Mem(0, F32), In(2, 1)),))]
     with pytest.raises(MachineFault, match="without receiving or sending"):
         run(core_image(body, 1, 1), np.zeros((1, 1), np.float32))
 
@@ -268,8 +269,9 @@ def test_deadlock_names_core_queue_colour_and_instruction(threads: int) -> None:
     with pytest.raises(DeadlockError) as caught:
         Session(builders.deadlock_image(), threads).run(x=np.ones((1, 2), np.float32))
     text = str(caught.value)
-    assert "1 tasks wait for ever inside their bodies; the host has all its words" in text
-    assert "core (4, 1) kernel pair [/pair/op] task t0: `mov mem.f32[64]*2, in3.f32*2` wants 2 more words" in text
+    assert "tasks that wait for ever inside their bodies: 1; the host has all its words" in text
+    waits = "`mov f32 data[16:18] = in.partial(2)` wants 2 more words"
+    assert f"core (4, 1) kernel pair [/pair/op] task t0: {waits}" in text
     assert "waits for input queue 3 (partial), colour 2, filled by core (5, 1)" in text
     assert "(5, 1) kernel" not in text  # idle at the top of its body
 
@@ -277,9 +279,9 @@ def test_deadlock_names_core_queue_colour_and_instruction(threads: int) -> None:
 def test_deadlock_on_a_full_queue() -> None:
     """The second core takes the header only, so the first cannot send the rest."""
     image = builders.chain_image(2, 9)
-    starved = dataclasses.replace(
-        image.programs[1], tasks=(dataclasses.replace(image.programs[1].tasks[0], body=(Mov(HEADER, In(2, 1, I32)), *give(2, Mem(16, F32, 9)), Mov(Mem(512, F32), In(3, 1)))),)
-    )  # fmt: skip
+    body = (Mov(HEADER, In(2, 1, I32)), *give(2, Mem(16, F32, 9)), Mov(Mem(512, F32), In(3, 1)))
+    task = dataclasses.replace(image.programs[1].tasks[0], body=body)
+    starved = dataclasses.replace(image.programs[1], tasks=(task,))
     cores = image.cores.copy()
     cores["inq"][1, 3] = 9  # nothing is routed there
     image = dataclasses.replace(image, programs=[image.programs[0], starved], cores=cores)
@@ -304,12 +306,12 @@ def test_words_nobody_takes_are_an_error() -> None:
 def test_fifo_smaller_than_needed_blocks() -> None:
     """The second task takes a token only after it has seen the header of the next one, which has no room."""
     words = 3
-    fill = [Mov(Fifo(0, words, I32), In(2, words, I32)), Mov(Fifo(1, 1, I32), Const(0.0))]
+    fill: list[Any] = [Mov(Fifo(0, words, I32), In(2, words, I32)), Mov(Fifo(1, 1, I32), Const(0.0))]
     with pytest.raises(IllegalImageError):
         Machine(core_image(fill, 2, 2, fifos=(FifoDef(64, words), FifoDef(80, 1))))
     body = [Mov(Fifo(0, 4, F32), Mem(0, F32, 4)), Mov(Out(2, 4), Mem(0, F32, 4)), Mov(Mem(0, F32, 3), In(2, 3))]
     drain = [Mov(Mem(256, F32, 12), Fifo(0, 12))]
-    with pytest.raises(DeadlockError, match="task t1: `mov mem.f32.256.*12, fifo0.f32.12` wants 4 more words"):
+    with pytest.raises(DeadlockError, match=r"task t1: `mov f32 data.* = fifo.0\(12\)` wants 4 more words"):
         run(core_image(body, 2, 3, tasks=(drain,), fifos=(FifoDef(64, 4),)), np.zeros((1, 2), np.float32))
 
 

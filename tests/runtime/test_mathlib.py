@@ -17,7 +17,7 @@ INF = np.float32(np.inf)
 
 
 def apply(fn: Any, x: np.ndarray[Any, Any], dtype: Any = np.float32) -> np.ndarray[Any, Any]:
-    @njit(error_model="numpy")
+    @njit(error_model="numpy")  # type: ignore[untyped-decorator]
     def loop(source: Any, result: Any) -> None:
         for i in range(len(source)):
             result[i] = fn(source[i])
@@ -132,7 +132,7 @@ def test_narrowing_rounds_to_nearest_even_as_numpy() -> None:
 
 
 def test_loops_over_widen_use_vector_instructions() -> None:
-    @njit(error_model="numpy")
+    @njit(error_model="numpy")  # type: ignore[untyped-decorator]
     def loop(dst: Any, scale: Any, src: Any) -> None:
         for i in range(len(src)):
             dst[i] += scale * mathlib.widen(src[i])

@@ -65,13 +65,11 @@ def result_area(chain: Chain) -> int:
 def test_gpt_is_improved_compact_and_reproducible() -> None:
     chain = gpt(layers=1, lanes=4, heads=5, keys=6, vocab=8, head=12)
     seen: list[tuple[int, int]] = []
-    first = place(
-        chain.kernels,
-        chain.nets,
-        MINI,
-        deterministic_limit=0.5,
-        progress=lambda done, total: seen.append((done, total)),
-    )
+
+    def note(done: int, total: int) -> None:
+        seen.append((done, total))
+
+    first = place(chain.kernels, chain.nets, MINI, deterministic_limit=0.5, progress=note)
     assert_legal(chain.kernels, first, MINI)
     assert first.cost < first.constructive_cost
     assert first.margin == 1

@@ -81,7 +81,7 @@ def test_multicast_is_one_tree_with_shared_links() -> None:
 
 
 def test_channels_that_cross_one_cut_need_several_colours() -> None:
-    """Eight lanes through two rows take four colours at least, through three rows three; two rows of three do not do."""
+    """Eight lanes cross a cut of two or three rows; two rows of three colours cannot do."""
     kernels = [line("a", 8), line("b", 8)]
     placed = [Placed(4, 1, Orientation(1)), Placed(14, 2, Orientation(3))]
     nets = [Net("n", (0, "y"), ((1, "x"),), (10,) * 8)]

@@ -1,0 +1,53 @@
+"""Small GPTs and their images, made once per session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import wsec
+from runtime.image import Image
+
+TINY = {"layers": 2, "width": 32, "heads": 4, "vocab": 67, "ctx": 24}
+# A small grid, and a placer that gives up early: what is tested here does not depend on a short wire.
+SMALL = {"target": "mini-32x32", "deterministic_limit": 0.3}
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for exported models."""
+    pytest.importorskip("transformers")
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def gpt(models: Path) -> Path:
+    """A two-layer GPT-2 as torch's exporter writes it."""
+    path = models / "gpt.onnx"
+    wsec.export("cerebras-gpt-111m", path, seed=3, **TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def legacy_gpt(models: Path) -> Path:
+    """The same model from torch's legacy exporter."""
+    path = models / "legacy.onnx"
+    wsec.export("cerebras-gpt-111m", path, seed=3, exporter="legacy", **TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def gpt_image(gpt: Path) -> Image:
+    """The GPT compiled in fp32, for two sequences at once."""
+    return wsec.compile(gpt, slots=2, **SMALL)
+
+
+@pytest.fixture(scope="session")
+def gpt_wse(gpt_image: Image, models: Path) -> Path:
+    """The same image as a file."""
+    from runtime.imagefile import write_image
+
+    path = models / "gpt.wse"
+    write_image(gpt_image, path)
+    return path
