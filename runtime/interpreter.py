@@ -57,7 +57,18 @@ from runtime.encode import (
 )
 from runtime.jit import called, entry, inlined
 from runtime.mathlib import widen
-from runtime.rings import available, given, read_ring, room, slot, taken, tree_room, wait_on, wake, write_ring
+from runtime.rings import (
+    free_words,
+    given,
+    read_ring,
+    ready_words,
+    slot,
+    taken,
+    tree_room,
+    wait_on,
+    wake,
+    write_ring,
+)
 from runtime.state import (
     C_BASE,
     C_BYTES,
@@ -221,11 +232,11 @@ def _vector(s: State, p: Int, t: Int, pc: Int, done: Int) -> tuple[Int, Int, Int
     # How many elements can move now, and which ring is in the way if none.
     ready = length - done
     if ready and _is_ring(a_kind):
-        ready = min(ready, available(s.ring, a))
+        ready = min(ready, ready_words(s.ring, a))
         if ready == 0:
             wait_on(s.task, s.ring, t, a, 0)
     if ready and _is_ring(b_kind):
-        ready = min(ready, available(s.ring, b))
+        ready = min(ready, ready_words(s.ring, b))
         if ready == 0:
             wait_on(s.task, s.ring, t, b, 0)
     if ready and d_kind == OUT:
@@ -234,7 +245,7 @@ def _vector(s: State, p: Int, t: Int, pc: Int, done: Int) -> tuple[Int, Int, Int
         if ready == 0:
             wait_on(s.task, s.ring, t, full, 1)
     if ready and d_kind == FIFO:
-        ready = min(ready, room(s.ring, dst))
+        ready = min(ready, free_words(s.ring, dst))
         if ready == 0:
             wait_on(s.task, s.ring, t, dst, 1)
     if ready == 0:
@@ -385,7 +396,7 @@ def _host_receive(s: State, t: Int) -> None:
     r = s.core[s.task[t, T_CORE], C_IN]
     while s.task[t, T_NEXT] < s.task[t, T_LAST]:
         start = s.task[t, T_NEXT]
-        count = min(available(s.ring, r), s.task[t, T_LAST] - start)
+        count = min(ready_words(s.ring, r), s.task[t, T_LAST] - start)
         if count == 0:
             wait_on(s.task, s.ring, t, r, 0)
             return
@@ -503,10 +514,10 @@ def publish(s: State, rings: Any) -> Int:
         s.ring[r, R_TAIL_SEEN] = s.ring[r, R_TAIL]
         s.ring[r, R_HEAD_SEEN] = s.ring[r, R_HEAD]
         reader, writer = s.ring[r, R_READER], s.ring[r, R_WRITER]
-        if reader >= 0 and available(s.ring, r):
+        if reader >= 0 and ready_words(s.ring, r):
             s.ring[r, R_READER] = -1
             wake(s.task, s.group, s.ready, reader)
-        if writer >= 0 and room(s.ring, r):
+        if writer >= 0 and free_words(s.ring, r):
             s.ring[r, R_WRITER] = -1
             wake(s.task, s.group, s.ready, writer)
     return changed

@@ -30,14 +30,14 @@ Int = Any  # inside compiled code: a 64-bit integer
 
 
 @inlined
-def available(ring: Any, r: Int) -> Int:
+def ready_words(ring: Any, r: Int) -> Int:
     """Words the reader may take."""
     count = ring[r, R_TAIL_SEEN] - ring[r, R_HEAD]
     return count if count >= 0 else count + 2 * ring[r, R_DEPTH]
 
 
 @inlined
-def room(ring: Any, r: Int) -> Int:
+def free_words(ring: Any, r: Int) -> Int:
     """Words the writer may put."""
     count = ring[r, R_TAIL] - ring[r, R_HEAD_SEEN]
     depth = ring[r, R_DEPTH]
@@ -114,7 +114,7 @@ def tree_room(ring: Any, first: Any, sinks: Any, tree: Int) -> tuple[Int, Int]:
     least = np.int64(1) << 40
     for i in range(first[tree], first[tree + 1]):
         r = sinks[i]
-        room = room(ring, r)
+        room = free_words(ring, r)
         if room == 0:
             return 0, r
         least = min(least, room)

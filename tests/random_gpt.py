@@ -38,7 +38,9 @@ class Builder:
         self.module = module({"phase": "fuse", "sym_name": "random"})
         self.resources = ResourceStore()
 
-    def op(self, definition: Any, *operands: Value, shape: tuple[int | str, ...], dtype: str = "f32", **attrs: Any) -> Value:
+    def op(
+        self, definition: Any, *operands: Value, shape: tuple[int | str, ...], dtype: str = "f32", **attrs: Any
+    ) -> Value:
         op: Op = definition(*operands, types=[TensorType(shape, dtype)], **attrs)
         return self.module.body.append(op).result
 

@@ -42,6 +42,10 @@ class LowerToFlow(Pass):
             raise InputError(f"precision {self.precision!r}; there are fp32 and fp16", code="bad-option")
         if not 1 <= self.slots <= MAX_SLOTS:
             raise InputError(f"{self.slots} slots; there may be 1 to {MAX_SLOTS}", code="bad-option")
+        if not 0 <= self.max_seq <= MAX_POSITIONS:
+            raise InputError(
+                f"{self.max_seq} positions; there may be 1 to {MAX_POSITIONS}, 0 for the model's own", code="bad-option"
+            )
         _Lowering(module, self).run()
 
 
@@ -69,6 +73,7 @@ class _Lowering:
             except _Unsupported as reason:
                 problems.append((op, str(reason)))
         self._check_leftovers(graph_ops, problems)
+        self._drop_unread()
         for op in reversed(graph_ops):
             op.erase()
         for op in self.block.ops:
@@ -91,6 +96,12 @@ class _Lowering:
             )
         if not any(op.name == "graph.output" for op in graph_ops):
             raise InputError("the model has no outputs", code="no-output")
+
+    def _drop_unread(self) -> None:
+        """Remove products whose columns attention took over, and inputs nobody reads."""
+        for op in reversed(list(self.block.ops)):
+            if op.name in ("flow.matvec", "flow.input") and not op.result.uses:
+                op.erase()
 
     def lower(self, op: Op) -> None:
         method = getattr(self, "_" + op.name.removeprefix("graph."), None)
@@ -263,7 +274,7 @@ class _Lowering:
         loc = op.loc.merged(*(producer.loc for producer in producers if producer is not None))
         assert producers[0] is not None
         qkv = self.emit(
-            flow.matvec_def, loc, StreamType(3 * heads * head_dim, 0, "f32"), producers[0].operands[0],
+            flow.matvec_def, loc, StreamType(3 * heads * head_dim, 3 * head_dim, "f32"), producers[0].operands[0],
             **{key: tuple(values) for key, values in groups.items()},
             starts=tuple(part[1] for part in parts), counts=(heads * head_dim,) * 3, storage=self.storage,
         )  # fmt: skip
@@ -272,10 +283,6 @@ class _Lowering:
             heads=heads, head_dim=head_dim, scale=op.attrs["scale"], max_seq=self.max_seq,
             slots=self.options.slots, storage=self.storage,
         )  # fmt: skip
-        for producer in producers:
-            assert producer is not None
-            if not producer.result.uses and producer.parent is not None:
-                producer.erase()
 
     def part(self, value: Value, width: int) -> tuple[Value, int]:
         """(stream of a matvec, first column): which columns of a product `value` is."""
@@ -296,6 +303,8 @@ class _Lowering:
         if found is None:
             if value.op is not None and value.op.name in ("graph.constant", "graph.input", "graph.shape_value"):
                 raise _Unsupported(f"{value.op.name} ({value.op.loc}) cannot be used here")
+            if value in self.columns:
+                raise _Unsupported("columns taken out of a product can only be query, key and value of attention")
             raise _Unsupported(MISSING)
         return found
 
@@ -333,7 +342,7 @@ MISSING = "an operand could not be computed"
 
 
 def _positions(ops: list[Op]) -> int:
-    """How many positions the model has: rows of its position table, else its fixed sequence, else 2048."""
+    """How many positions the model has: rows of its position table, else 2048."""
     for op in ops:
         if (
             op.name == "graph.gather"

@@ -46,7 +46,7 @@ class Place(Pass):
                 "cost": result.cost,
                 "objective": result.objective,
                 "bound": result.bound,
-                "gap": result.gap,
+                **({} if result.gap is None else {"gap": result.gap}),
                 "status": result.status,
                 "box": tuple(result.box),
                 "kernel_area": result.kernel_area,
