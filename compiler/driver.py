@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from compiler import pipelines
-from compiler.ir.core import Op
+from compiler.ir.core import IRError, Op
 from compiler.ir.passes import Hook, Pass, PassContext, PassManager, Progress, no_progress, parse_pipeline
 from compiler.package import package
 from compiler.resources import ResourceStore
 from runtime import target as targets
-from runtime.errors import UsageError
+from runtime.errors import InputError, UsageError
 from runtime.image import Image
 from runtime.target import Target
 
@@ -68,8 +68,11 @@ def lower(
 
 
 def build(module: Op, resources: ResourceStore, target: Target, provenance: Mapping[str, Any]) -> Image:
-    """The image of a module that has reached phase `core`."""
-    return package(module, resources, target, provenance)
+    """The image of a module that has reached phase `core`. Raises InputError if its text was edited into nonsense."""
+    try:
+        return package(module, resources, target, provenance)
+    except IRError as error:
+        raise InputError(str(error), code="bad-core-ir") from error
 
 
 def _target(module: Op, phase: str, options: Options) -> Target:

@@ -40,8 +40,8 @@ class Run:
 def run_flow(module: Op, resources: ResourceStore, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """Run every kernel of a `flow` module in order.
 
-    `inputs` holds arrays by graph input name, in the graph's shapes with any batch and sequence. Returns arrays by graph
-    output name. Raises InputError for a missing input, an id outside its table, or an op of another level.
+    `inputs` holds arrays by graph input name, in the graph's shapes with any batch and sequence. Returns arrays by
+    graph output name. Raises InputError for a missing input, an id outside its table, or an op of another level.
     """
     run = Run(resources, inputs)
     values: dict[Value, Array] = {}
@@ -99,7 +99,7 @@ def _stored(op: Op, array: Array) -> Array:
 def _lookup(op: Op, arguments: list[Array], run: Run) -> Array:
     a: Any = op.attrs
     ids = arguments[0][..., 0]
-    if ids.size and not (0 <= ids.min() and ids.max() < a["counts"][0]):
+    if ids.size and not (ids.min() >= 0 and ids.max() < a["counts"][0]):
         raise InputError(
             f"an index in [{ids.min()}, {ids.max()}] is outside the {a['counts'][0]} rows of the table",
             code="index-out-of-range",
@@ -163,7 +163,7 @@ def _attention(op: Op, arguments: list[Array], _: Run) -> Array:
         largest[..., core::spread] = scores[..., core::spread].max(axis=-1, keepdims=True)
     weights = _stored(op, np.where(causal, np.exp(scores - largest), np.float32(0)))
     weights *= np.exp(largest - scores.max(axis=-1, keepdims=True))
-    y = weights @ v / weights.sum(axis=-1, keepdims=True)
+    y: Array = weights @ v / weights.sum(axis=-1, keepdims=True)
     return y.transpose(0, 2, 1, 3).reshape(*x.shape[:-1], a["heads"] * a["head_dim"])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir.core import Op
+from compiler.ir.core import IRError, Op
 from compiler.passes.report import report
 from compiler.program.from_ir import program
 from compiler.resources import ResourceStore
@@ -20,20 +20,25 @@ from runtime.target import Target
 
 
 def package(module: Op, resources: ResourceStore, target: Target, provenance: Mapping[str, Any]) -> Image:
-    """The image of a module at core level. `provenance` goes into the manifest beside the compile report."""
+    """The image of a module at core level. `provenance` goes into the manifest beside the compile report.
+
+    Raises IRError if an op means nothing to the machine, InputError for a channel's tree that is none.
+    """
     body = module.body
+    options: Any = module.attrs.get("options", {})
+    if "max_seq" not in options or "slots" not in options:
+        raise IRError("the module has no options max_seq and slots")
     programs = {str(op.attrs["sym_name"]): program(op) for op in body.find("core.program")}
     numbers = {name: number for number, name in enumerate(programs)}
     blocks: list[Block] = []
     inits: list[Init] = []
     cores = [np.zeros(0, CORE)]
     for op in body.find("core.block"):
-        block = _block(op, sum(map(len, cores)))
+        block = _block(op, sum(map(len, cores)), target)
         cores.append(_cores(op, block, numbers))
         inits += [_init(inner, len(blocks)) for inner in op.body.find("core.init")]
         blocks.append(block)
     storage = _storage(inits)
-    options: Any = module.attrs["options"]
     remarks = {op.attrs["sym_name"]: op.attrs["remark"] for op in body.find("core.block") if "remark" in op.attrs}
     return Image(
         target=target,
@@ -50,8 +55,10 @@ def package(module: Op, resources: ResourceStore, target: Target, provenance: Ma
     )
 
 
-def _block(op: Op, first: int) -> Block:
+def _block(op: Op, first: int, target: Target) -> Block:
     a: Any = op.attrs
+    if not (min(a["rows"], a["cols"]) > 0 and a["rows"] * a["cols"] <= target.cores and 0 <= a["orientation"] < 8):
+        raise IRError(f"{op.name} {a['sym_name']}: no rectangle of {a['rows']} x {a['cols']} cores on {target.name}")
     orientation = Orientation(a["orientation"])
     return Block(a["sym_name"], a["kind"], a["x"], a["y"], a["rows"], a["cols"], orientation, first, op.loc.names)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,26 @@ from runtime.image import Image
 TINY = {"layers": 2, "width": 32, "heads": 4, "vocab": 67, "ctx": 24}
 # A small grid, and a placer that gives up early: what is tested here does not depend on a short wire.
 SMALL = {"target": "mini-32x32", "deterministic_limit": 0.3}
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew instead of comparing")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """`golden(name, text)` asserts that `text` is what `tests/golden/NAME` holds."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8"), "if this is meant to be, run pytest --update-golden"
+
+    return compare
 
 
 @pytest.fixture(scope="session")

@@ -14,9 +14,10 @@ from onnx import TensorProto, helper, numpy_helper, save
 
 import wsec
 from compiler.driver import Options
+from compiler.ir.parser import parse_file
 from compiler.pipelines import PHASE_NAMES
 from frontends.cli.exactness import is_exact
-from frontends.cli.toolchain import finish_image, lower_module, open_module
+from frontends.cli.toolchain import finish_image, open_module
 from frontends.onnx.import_graph import import_model
 from runtime.image import Image
 from runtime.imagefile import write_image
@@ -115,16 +116,16 @@ def test_two_processes_write_the_same_bytes(gpt: Path, tmp_path: Path) -> None:
 
 def test_resuming_from_any_phase_gives_the_same_bytes(gpt: Path, tmp_path: Path) -> None:
     options = Options(**SMALL)  # type: ignore[arg-type]
-    whole = open_module(gpt)
-    wanted = image_bytes(finish_image(whole, options)[0], tmp_path)
-    for phase in PHASE_NAMES:
-        dump = gpt.parent / f"dump-{phase}"
-        opened = open_module(gpt)
-        lower_module(opened, options, to=phase, dump=dump)
-        (*_, last) = sorted(dump.glob("*.wir"))
-        resumed = open_module(last)
-        assert resumed.module.attrs["phase"] == phase
-        assert image_bytes(finish_image(resumed, options)[0], tmp_path) == wanted, phase
+    dump = gpt.parent / "dump"
+    wanted = image_bytes(finish_image(open_module(gpt), options, dump=dump)[0], tmp_path)
+    resumed = []
+    for path in sorted(dump.glob("*.wir")):
+        phase = parse_file(path).attrs["phase"]
+        if phase in resumed:  # the dumps in the middle of a phase are for `wsec opt`
+            continue
+        resumed.append(phase)
+        assert image_bytes(finish_image(open_module(path), options)[0], tmp_path) == wanted, phase
+    assert resumed == list(PHASE_NAMES)
 
 
 def test_awkward_shapes_on_a_small_grid(models: Path) -> None:
@@ -152,7 +153,7 @@ def test_seventeen_heads_on_the_wafer(models: Path) -> None:
     """256M's shape with a small vocabulary and one layer: quick enough for every run."""
     path = models / "heads17.onnx"
     wsec.export("cerebras-gpt-256m", path, layers=1, vocab=211, ctx=32)
-    assert_passes(path, tokens=4, target="cs2", max_cores=4096, deterministic_limit=0.3)
+    assert_passes(path, tokens=4, target="cs2", max_cores=8192, deterministic_limit=0.3)
 
 
 def integer_mlp(path: Path, scale: float = 1.0) -> Path:

@@ -74,7 +74,9 @@ map_def = define(
 )
 alu_def = define(
     "core.alu", "dst = a fn b on 32-bit integers",
-    attrs={"fn": Attribute(str), "dst": Attribute(str), "a": Attribute(INT_OR_REGISTER), "b": Attribute(INT_OR_REGISTER)},
+    attrs={
+        "fn": Attribute(str), "dst": Attribute(str), "a": Attribute(INT_OR_REGISTER), "b": Attribute(INT_OR_REGISTER),
+    },
 )  # fmt: skip
 load_def = define("core.load", "register dst = the i32 word at a", operands=("a",), attrs={"dst": Attribute(str)})
 loop_def = define(
@@ -134,7 +136,7 @@ init_def = define(
 )
 route_def = define(
     "core.route",
-    "inside a block: routers w x h at fabric (x, y) take `colour` from ports `inputs` to `outputs` (masks: N E S W RAMP)",
+    "inside a block: routers w x h at fabric (x, y) take `colour` from ports `inputs` to `outputs` (port masks)",
     attrs={
         "x": Attribute(int),
         "y": Attribute(int),

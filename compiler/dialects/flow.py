@@ -1,9 +1,9 @@
 """`flow`: kernels and the streams between them.
 
-`lower-to-flow` writes the ops with streams whose block is not chosen, unless the order of features depends on it (q, k
-and v of a head on one lane); `size` chooses blocks and the shape attributes (`spread`, `tokens`, `blocks`); `place` adds
-`x`, `y` and `orientation`. Every op but `flow.fork`, which is only wires, is one kernel and carries a `sym_name` that the
-later levels and all reports use.
+`lower-to-flow` writes the ops with streams whose block is not chosen, unless the order of features depends on it (q,
+k and v of a head on one lane); `size` chooses blocks and the shape attributes (`spread`, `tokens`, `blocks`); `place`
+adds `x`, `y` and `orientation`. Every op but `flow.fork`, which is only wires, is one kernel and carries a `sym_name`
+that the later levels and all reports use.
 """
 
 from __future__ import annotations
@@ -55,10 +55,12 @@ def _matvec(op: Op) -> None:
     lengths = {key: len(value) for key in lists if isinstance(value := op.attrs[key], tuple)}
     if len(set(lengths.values())) != 1 or not lengths:
         raise IRError(f"{op.name} at {op.loc}: one entry per group is wanted in each list, got {lengths}")
-    counts, y = op.attrs["counts"], stream(op.result.type)
-    assert isinstance(counts, tuple)
-    if len(counts) > 1 and (not y.block or any(y.block * int(str(n)) % y.features for n in counts)):
-        raise IRError(f"{op.name} at {op.loc}: groups of {counts} columns do not share out over {y}")
+    y, declared = stream(op.result.type), op.attrs["counts"]
+    counts = [n for n in declared if isinstance(n, int)] if isinstance(declared, tuple) else []
+    if sum(counts) != y.features:
+        raise IRError(f"{op.name} at {op.loc}: groups of {counts} columns are not the features of {y}")
+    if len(counts) > 1 and (not y.block or any(y.block * n % y.features for n in counts)):
+        raise IRError(f"{op.name} at {op.loc}: groups of {counts} columns do not share out over the lanes of {y}")
 
 
 STORAGE_ATTR = Attribute(str, doc="element type of weights, caches and multiplied operands")

@@ -43,17 +43,19 @@ class Size(Pass):
         limit = min(self.max_cores or _default_cores(least, target), target.cores)
         sizing = sizer.best(limit) if least is not None else None
         if sizing is None:
-            raise _infeasible(least, limit, target, module, ctx)
+            raise _infeasible(sizer, least, limit, target, module, ctx)
         for op in block.ops:
             if op.dialect == "flow":
                 sizer.apply(op, sizing.blocks)
         for op in sizer.ops:
             sizer.choose(op, sizing.interval)
-        for op in [*block.find("flow.output"), *block.find("flow.input")]:
-            _fit_host_channels(op, target)
+        for ports in (block.find("flow.output"), block.find("flow.input")):
+            for port, channels in zip(ports, _channel_shares(ports, target), strict=True):
+                _fit_host_channels(port, channels)
         interval = _report(module, target)
+        arrivals = _arrivals(block.ops, target)
         for fifo in block.find("flow.fifo"):
-            _size_fifo(fifo, interval, target)
+            _size_fifo(fifo, interval, arrivals, target)
 
 
 def _default_cores(least: Sizing | None, target: Target) -> int:
@@ -62,14 +64,18 @@ def _default_cores(least: Sizing | None, target: Target) -> int:
     return max(needed, min(DEFAULT_CORES, int(DEFAULT_SHARE * target.cores)))
 
 
-def _infeasible(least: Sizing | None, limit: int, target: Target, module: Op, ctx: PassContext) -> InfeasibleError:
+def _infeasible(
+    sizer: Sizer, least: Sizing | None, limit: int, target: Target, module: Op, ctx: PassContext
+) -> InfeasibleError:
     weights = sum(
         math.prod(ctx.resources.info(str(op.attrs["sym_name"])).shape) for op in module.body.find("builtin.resource")
     )
     have = f"{target.name} has {target.cores} cores of {target.memory_bytes // 1024} KiB; the limit is {limit}"
     if least is None:
+        misfits = [f"{flow.name_of(op)} ({op.loc})" for op in sizer.misfits()]
+        who = f"no shape of {', '.join(misfits)} fits" if misfits else "no choice of lanes fits all kernels into"
         return InfeasibleError(
-            f"some kernel has no shape that fits the cores' memory and the wafer's sides ({weights} weights); {have}",
+            f"{who} the cores' memory and the wafer's sides ({weights} weights in all); {have}",
             code="does-not-fit",
             hint="use a larger target, --precision fp16, or a smaller --max-seq",
         )
@@ -80,15 +86,35 @@ def _infeasible(least: Sizing | None, limit: int, target: Target, module: Op, ct
     )
 
 
-def _fit_host_channels(port: Op, target: Target) -> None:
-    """Put a relane between a port and a stream of more lanes than the host has channels."""
+def _channel_shares(ports: list[Op], target: Target) -> list[int]:
+    """Host channels for each port of one direction: what it has lanes for, else an equal share of what others leave."""
+    if len(ports) > target.host_channels:
+        raise InfeasibleError(
+            f"the model has {len(ports)} {ports[0].name.removeprefix('flow.')}s; {target.name} has "
+            f"{target.host_channels} host channels in each direction",
+            code="does-not-fit",
+        )
+    shares = [_port_stream(port).lanes for port in ports]
+    left = target.host_channels
+    for served, index in enumerate(sorted(range(len(ports)), key=shares.__getitem__)):
+        shares[index] = min(shares[index], left // (len(ports) - served))
+        left -= shares[index]
+    return shares
+
+
+def _port_stream(port: Op) -> StreamType:
+    return flow.stream((port.result if port.name == "flow.input" else port.operands[0]).type)
+
+
+def _fit_host_channels(port: Op, channels: int) -> None:
+    """Put a relane between a port and a stream of more lanes than the port has channels."""
     inward = port.name == "flow.input"
     value = port.result if inward else port.operands[0]
     type = flow.stream(value.type)
-    if type.lanes <= target.host_channels:
+    if type.lanes <= channels:
         return
-    ratio = -(-type.lanes // target.host_channels)
-    coarse = StreamType(type.features, type.block * ratio, type.dtype)
+    ratio = -(-type.lanes // channels)
+    coarse = StreamType(type.features, min(type.features, type.block * ratio), type.dtype)
     assert port.parent is not None
     name = f"{port.attrs['sym_name']}.relane"
     if not inward:
@@ -119,10 +145,22 @@ def _report(module: Op, target: Target) -> int:
     return interval
 
 
-def _size_fifo(fifo: Op, interval: int, target: Target) -> None:
+def _arrivals(ops: list[Op], target: Target) -> dict[Value, int]:
+    """Cycles after which a lone token's last word is on each stream, fifos passing it on at once."""
+    arrivals: dict[Value, int] = {}
+    for op in ops:
+        if op.dialect != "flow":
+            continue
+        wait = kernel_of(op).latency(target) if flow.is_kernel(op) and op.name != "flow.fifo" else 0
+        arrival = max((arrivals[value] for value in op.operands), default=0) + wait
+        arrivals.update(dict.fromkeys(op.results, arrival))
+    return arrivals
+
+
+def _size_fifo(fifo: Op, interval: int, arrivals: dict[Value, int], target: Target) -> None:
     """Enough tokens to cover the longer branch, as far as the core's memory goes; one is enough to stay alive."""
     (join,) = fifo.result.users
-    latency = max(_branch_latency(value, target) for value in join.operands if value is not fifo.result)
+    latency = max(arrivals[value] for value in join.operands) - arrivals[fifo.operands[0]]
     wanted = -(-latency // interval) + 1
     type = flow.stream(fifo.result.type)
     blocks = Blocks(type.features, type.block)
@@ -132,16 +170,5 @@ def _size_fifo(fifo: Op, interval: int, target: Target) -> None:
     covers = "covers" if tokens == wanted else f"holds fewer than the {wanted} tokens that would cover"
     fifo.attrs["reason"] = (
         f"1 token keeps the join alive, since every kernel of the branch answers a token before it needs the next; "
-        f"{tokens} {covers} the branch's {latency} cycles at one token in {interval}"
+        f"{tokens} {covers} the {latency} cycles by which the longer branch is later, at one token in {interval}"
     )
-
-
-def _branch_latency(value: Value, target: Target) -> int:
-    """Cycles of the kernels between `value` and the fork its branch starts from."""
-    total = 0
-    op = value.op
-    while op is not None and op.name != "flow.fork" and op.operands:
-        if op.name != "flow.fifo":
-            total += kernel_of(op).latency(target)
-        op = op.operands[0].op
-    return total

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from compiler.ir.core import IRError, Op
+from compiler.ir.core import IRError, Op, Value
 from runtime import isa
 from runtime.isa import Dtype
+
+Descriptors = dict[Value, Any]
+FUNCTIONS = {"core.binary": isa.BINARY, "core.reduce": isa.REDUCE, "core.map": isa.MAPS, "core.alu": isa.ALU}
 
 
 def program(op: Op) -> isa.Program:
     """The program. Raises IRError naming the op if an attribute means nothing to the instruction set."""
     regions, fifos, tasks = [], [], []
-    descriptors: dict[int, Any] = {}
+    descriptors: Descriptors = {}
     for inner in op.body.ops:
         a: Any = inner.attrs
         if inner.name == "core.region":
@@ -22,7 +25,7 @@ def program(op: Op) -> isa.Program:
         elif inner.name == "core.task":
             tasks.append(isa.Task(a["name"], _body(inner, descriptors)))
         else:
-            descriptors[id(inner.result)] = _descriptor(inner)
+            descriptors[inner.result] = _descriptor(inner)
     queues: Any = op.attrs
     return isa.Program(
         queues["sym_name"],
@@ -69,13 +72,17 @@ def _integer(value: Any, op: Op) -> isa.Integer:
     return value if isinstance(value, int) else _register(value, op)
 
 
-def _body(op: Op, descriptors: dict[int, Any]) -> tuple[isa.Instr, ...]:
+def _body(op: Op, descriptors: Descriptors) -> tuple[isa.Instr, ...]:
     return tuple(_instruction(inner, descriptors) for inner in op.body.ops)
 
 
-def _instruction(op: Op, descriptors: dict[int, Any]) -> isa.Instr:
+def _instruction(op: Op, descriptors: Descriptors) -> isa.Instr:
     a: Any = op.attrs
-    values = [descriptors[id(value)] for value in op.operands]
+    if any(value not in descriptors for value in op.operands):
+        raise IRError(f"{op.name}: an operand is not a descriptor of its program")
+    if op.name in FUNCTIONS and a["fn"] not in FUNCTIONS[op.name]:
+        raise IRError(f"{op.name}: {a['fn']!r} is not one of {', '.join(FUNCTIONS[op.name])}")
+    values = [descriptors[value] for value in op.operands]
     match op.name:
         case "core.mov":
             return isa.Mov(*values)

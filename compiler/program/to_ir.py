@@ -7,6 +7,8 @@ from compiler.ir.core import Block, DsdType, Op, Region, Value
 from runtime import isa
 
 DSD = DsdType()
+# By `repr` of the operand: 0.0 and -0.0 are equal, but not the same immediate.
+Descriptors = dict[str, Value]
 
 
 def program_op(program: isa.Program, sym_name: str) -> Op:
@@ -16,12 +18,12 @@ def program_op(program: isa.Program, sym_name: str) -> Op:
         body.append(core.region_def(name=region.name, owner=region.owner, address=region.address, bytes=region.bytes))
     for fifo in program.fifos:
         body.append(core.fifo_def(address=fifo.address, words=fifo.words))
-    descriptors: dict[isa.Source | isa.Destination, Value] = {}
+    descriptors: Descriptors = {}
     for task in program.tasks:
         for instr in isa.walk(task.body):
             for operand in isa.operands(instr):
-                if operand not in descriptors:
-                    descriptors[operand] = body.append(_descriptor(operand)).result
+                if repr(operand) not in descriptors:
+                    descriptors[repr(operand)] = body.append(_descriptor(operand)).result
     for task in program.tasks:
         body.append(core.task_def(name=task.name, regions=[_body(task.body, descriptors)]))
     return core.program_def(
@@ -54,15 +56,15 @@ def _integer(value: isa.Integer) -> int | str:
     return f"r{value.n}" if isinstance(value, isa.Reg) else value
 
 
-def _body(body: tuple[isa.Instr, ...], descriptors: dict[isa.Source | isa.Destination, Value]) -> Region:
+def _body(body: tuple[isa.Instr, ...], descriptors: Descriptors) -> Region:
     block = Block()
     for instr in body:
         block.append(_instruction(instr, descriptors))
     return Region(block)
 
 
-def _instruction(instr: isa.Instr, descriptors: dict[isa.Source | isa.Destination, Value]) -> Op:
-    values = [descriptors[operand] for operand in isa.operands(instr)]
+def _instruction(instr: isa.Instr, descriptors: Descriptors) -> Op:
+    values = [descriptors[repr(operand)] for operand in isa.operands(instr)]
     match instr:
         case isa.Mov():
             return core.mov_def(*values)

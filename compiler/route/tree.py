@@ -10,8 +10,11 @@ from runtime.geometry import DIRECTION_NAMES, OPPOSITE, RAMP, STEP, bit
 
 Entry = tuple[int, int, int, int]  # x, y, inputs mask, outputs mask
 
-_BRANCH = re.compile(r"(\d+),(\d+)(?:<([NESW]))?((?: [NESW]\d+\*?)*)( \*)?(?: >([NESW]))?")
-_RUN = re.compile(r"([NESW])(\d+)(\*?)")
+# No wafer is larger. Text from strangers must not fill the memory: a run is a few bytes for any number of routers.
+MAX_ROUTERS = 1 << 20
+
+_BRANCH = re.compile(r"(\d{1,5}),(\d{1,5})(?:<([NESW]))?((?: [NESW]\d{1,5}\*?)*)( \*)?(?: >([NESW]))?", re.ASCII)
+_RUN = re.compile(r"([NESW])(\d{1,5})(\*?)", re.ASCII)
 
 
 def to_text(entries: Iterable[Entry], source: tuple[int, int]) -> str:
@@ -41,7 +44,7 @@ def _follow(
         outputs = routers[place][1]
         onward = [d for d in range(4) if outputs & bit(d)]
         if first is None:
-            forks += [(place, d) for d in onward[1:] if (place[0] + STEP[d][0], place[1] + STEP[d][1]) in routers]
+            forks += [(place, direction) for direction in onward[1:]]
         direction = first if first is not None else (onward[0] if onward else None)
         first = None
         if direction is None:
@@ -68,19 +71,33 @@ def from_text(text: str) -> list[Entry]:
     for branch in text.split("; "):
         match = _BRANCH.fullmatch(branch)
         if match is None:
-            raise InputError(f"not a branch of a channel's tree: {branch!r}", code="bad-tree")
+            raise _bad(f"not a branch of a channel's tree: {branch!r}")
         place = (int(match[1]), int(match[2]))
-        entering = DIRECTION_NAMES.index(match[3]) if match[3] else RAMP
-        entry = routers.setdefault(place, [bit(entering), 0])
+        entering = bit(DIRECTION_NAMES.index(match[3]) if match[3] else RAMP)
+        if not routers:
+            routers[place] = [entering, 0]
+        if place not in routers or (match[3] and routers[place][0] != entering):
+            raise _bad(f"the branch {branch!r} does not start at a router of the tree")
         for direction_name, count, star in _RUN.findall(match[4]):
-            direction = DIRECTION_NAMES.index(direction_name)
             for _ in range(int(count)):
-                routers[place][1] |= bit(direction)
-                place = (place[0] + STEP[direction][0], place[1] + STEP[direction][1])
-                entry = routers.setdefault(place, [bit(OPPOSITE[direction]), 0])
-                entry[1] |= bit(RAMP) if star else 0
+                place = _enter(routers, place, DIRECTION_NAMES.index(direction_name))
+                routers[place][1] |= bit(RAMP) if star else 0
         if match[5]:
-            entry[1] |= bit(RAMP)
+            routers[place][1] |= bit(RAMP)
         if match[6]:
             routers[place][1] |= bit(DIRECTION_NAMES.index(match[6]))
     return [(x, y, inputs, outputs) for (x, y), (inputs, outputs) in routers.items()]
+
+
+def _enter(routers: dict[tuple[int, int], list[int]], place: tuple[int, int], direction: int) -> tuple[int, int]:
+    """Hop from a router of the tree to a new one."""
+    following = (place[0] + STEP[direction][0], place[1] + STEP[direction][1])
+    if following in routers or min(following) < 0 or len(routers) >= MAX_ROUTERS:
+        raise _bad(f"not a tree on a wafer: router {following[0]},{following[1]} is entered twice, or is outside")
+    routers[place][1] |= bit(direction)
+    routers[following] = [bit(OPPOSITE[direction]), 0]
+    return following
+
+
+def _bad(message: str) -> InputError:
+    return InputError(message, code="bad-tree")

@@ -23,11 +23,6 @@ class StreamClass:
     kernels: list[Op] = field(default_factory=list)
     fixed: int | None = None
 
-    @property
-    def at_host(self) -> bool:
-        """Does a stream of the class come from or go to the host?"""
-        return any(op.name in ("flow.input", "flow.output") for op in self.kernels)
-
 
 def find_classes(ops: list[Op]) -> list[StreamClass]:
     """All classes, in order of first appearance."""

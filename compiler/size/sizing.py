@@ -7,9 +7,10 @@ bisection on the number of cores.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from compiler.dialects import flow
 from compiler.ir.core import Op, StreamType
@@ -19,8 +20,9 @@ from compiler.size.classes import StreamClass, find_classes
 from runtime.target import Target
 
 NO_LIMIT = 1 << 62
+PORTS = ("flow.input", "flow.output")
 # Kernels that follow from the rest: ports and their relanes, and fifos, which keep the pace of their stream.
-FOLLOWERS = ("flow.input", "flow.output", "flow.fifo")
+FOLLOWERS = (*PORTS, "flow.fifo")
 BISECTION_STEPS = 12  # of the interval, in equal ratios: within a few percent of the best
 
 
@@ -35,21 +37,19 @@ class Cost:
 
 @dataclass
 class Sizing:
-    """A choice: block of every class (by index), shape attributes of every op, and what it comes to."""
+    """A choice: block of every class (by index), and what it comes to."""
 
     blocks: list[int]
     cores: int
     interval: int
-    attrs: dict[Op, dict[str, object]] = field(default_factory=dict)
 
 
 class Sizer:
     """Evaluates choices for one module's ops. Kernels alike in attributes and blocks are priced once."""
 
     def __init__(self, ops: list[Op], target: Target) -> None:
-        self.ops = [
-            op for op in ops if flow.is_kernel(op) and op.name not in ("flow.input", "flow.output", "flow.fifo")
-        ]
+        self.ops = [op for op in ops if flow.is_kernel(op) and op.name not in FOLLOWERS]
+        self.followers = [op for op in ops if op.name in FOLLOWERS]
         self.classes = find_classes(ops)
         self.target = target
         self.longest_side = max(target.usable[2], target.usable[3]) - 2
@@ -122,7 +122,18 @@ class Sizer:
                 return None
             cores += cost.cores
             worst = max(worst, cost.interval)
-        return Sizing(blocks, cores, worst)
+        return Sizing(blocks, cores + self._follower_cores(blocks), worst)
+
+    def _follower_cores(self, blocks: list[int]) -> int:
+        """Cores of the fifos, and of the relanes that ports of many lanes will need."""
+        cores = 0
+        for op in self.followers:
+            (value,) = op.results or op.operands
+            lanes = -(-flow.stream(value.type).features // self._block(value, blocks))
+            rivals = sum(other.name == op.name for other in self.followers)
+            if op.name not in PORTS or lanes > self.target.host_channels // rivals:
+                cores += lanes
+        return cores
 
     def _block(self, value: object, blocks: list[int]) -> int:
         return blocks[self._class_of[value]]  # type: ignore[index]
@@ -134,6 +145,22 @@ class Sizer:
             self.apply(op, blocks)
             self._costs[key, interval] = self._search(op, interval)
         return self._costs[key, interval]
+
+    def misfits(self) -> list[Op]:
+        """Kernels for which no blocks of their streams leave a shape that fits, whatever the other kernels want."""
+        return [op for op in self.ops if not self._has_shape(op)]
+
+    def _has_shape(self, op: Op) -> bool:
+        indices = list(dict.fromkeys(self._class_of[value] for value in (*op.operands, *op.results)))
+        classes = [self.classes[index] for index in indices]
+        ladders = [[cls.fixed] if cls.fixed else self._blocks(cls) for cls in classes]
+        blocks = [0] * len(self.classes)
+        for choice in itertools.product(*ladders):
+            for index, block in zip(indices, choice, strict=True):
+                blocks[index] = block
+            if self._shape(op, blocks, NO_LIMIT) is not None:
+                return True
+        return False
 
     def apply(self, op: Op, blocks: list[int]) -> None:
         """Give the op's streams their blocks."""

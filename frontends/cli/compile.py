@@ -151,9 +151,9 @@ def summary(image: Image, report: Report, seconds: dict[str, float]) -> dict[str
         "max_seq": image.max_seq,
         "slots": image.slots,
         "clock_ghz": image.target.clock_ghz,
-        "size": notes["size"],
-        "place": notes["place"],
-        "route": notes["route"],
+        "size": notes.get("size", {}),
+        "place": notes.get("place", {}),
+        "route": notes.get("route", {}),
         "validation": facts,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -161,20 +161,24 @@ def summary(image: Image, report: Report, seconds: dict[str, float]) -> dict[str
 
 
 def summary_text(facts: dict[str, Any]) -> str:
-    """The summary for people."""
-    size, place, checked = facts["size"], facts["place"], facts["validation"]
-    x, y, width, height = place["box"]
+    """The summary for people. What passes noted may be missing from a module that somebody else wrote."""
+    checked, seconds = facts["validation"], facts["seconds"]
     share = 100 * facts["cores"] / facts["target_cores"]
-    seconds = facts["seconds"]
+    lines = [
+        f"legal image for {facts['target']}, sequences up to {facts['max_seq']}, {facts['slots']} at once",
+        f"  cores      {facts['cores']:,} of {facts['target_cores']:,} ({share:.1f} %)",
+    ]
+    if facts["size"]:
+        size = facts["size"]
+        lines.append(
+            f"  interval   {size['interval_cycles']:,} cycles per token (slowest: {size['slowest_kernel']}); predicted "
+            f"{size['tokens_per_second']:,.0f} tokens/s at {facts['clock_ghz']} GHz"
+        )
+    if facts["place"]:
+        lines.append(_placement_text(facts["place"]))
     return "\n".join(
         [
-            f"legal image for {facts['target']}, sequences up to {facts['max_seq']}, {facts['slots']} at once",
-            f"  cores      {facts['cores']:,} of {facts['target_cores']:,} ({share:.1f} %), in {width} x {height} "
-            f"at ({x},{y})",
-            f"  interval   {size['interval_cycles']:,} cycles per token (slowest: {size['slowest_kernel']}); predicted "
-            f"{size['tokens_per_second']:,.0f} tokens/s at {facts['clock_ghz']} GHz",
-            f"  placement  wire cost {place['cost']:,}; objective {place['objective']:,}, bound {place['bound']:,}, "
-            f"gap {100 * place['gap']:.1f} %",
+            *lines,
             f"  routes     {checked['channels']:,} channels, at most {checked['max_colours']} colours in a router; "
             f"hottest link {checked['max_link_words']:,} words per token at {checked['max_link']}",
             f"  memory     at most {checked['max_memory']:,} of {checked['memory_bytes']:,} bytes per core, "
@@ -184,3 +188,11 @@ def summary_text(facts: dict[str, Any]) -> str:
             f"  this run   peak memory {facts['peak_memory_bytes'] / 2**20:,.0f} MiB",
         ]
     )
+
+
+def _placement_text(place: dict[str, Any]) -> str:
+    x, y, width, height = place["box"]
+    solver = "not improved by the solver"
+    if place.get("gap") is not None:
+        solver = f"objective {place['objective']:,}, bound {place['bound']:,}, gap {100 * place['gap']:.1f} %"
+    return f"  placement  {width} x {height} at ({x},{y}); wire cost {place['cost']:,}; {solver}"

@@ -219,14 +219,15 @@ class _Clock:
 
     def __init__(self, opened: Opened) -> None:
         self.opened = opened
-        self.phase = opened.module.attrs.get("phase")
+        self.phase = opened.module.attrs.get("phase", "import")
         self.began = time.perf_counter()
 
     def __call__(self, _index: int, step: Pass, module: Op, seconds: float) -> None:
         self.opened.passes.append((step.name, seconds))
-        if module.attrs["phase"] == self.phase:
+        phase = module.attrs.get("phase", "import")
+        if phase == self.phase:
             return
-        self.phase = module.attrs["phase"]
+        self.phase = phase
         now = time.perf_counter()
         self.opened.seconds[str(self.phase)] = now - self.began
         self.began = now

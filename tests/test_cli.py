@@ -1,0 +1,410 @@
+"""The command line as users meet it: results, messages, exit codes, and nothing half-written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from conftest import SMALL
+from onnx import TensorProto, helper
+
+from frontends.cli import target as target_verb
+from frontends.cli.main import main
+from runtime.image import Image, Tensor
+from runtime.imagefile import write_image
+
+ROOT = Path(__file__).parent.parent
+FLAGS = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
+
+
+@dataclasses.dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def wsec(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs a command line; a usage error of argparse counts as its exit code."""
+
+    def run(*arguments: object) -> Result:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def refused(wsec: Any, tmp_path: Path) -> Any:
+    """Runs a command that must fail: with this exit code, one message with these words, and no file written."""
+
+    def run(code: int, words: list[str], *arguments: object) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        result = wsec(*arguments)
+        assert result.code == code, result.err
+        assert result.err.startswith("wsec: ")
+        assert "Traceback" not in result.err
+        assert result.err.count("error[") == 1
+        for word in words:
+            assert word in result.err
+        assert sorted(tmp_path.rglob("*")) == before
+        return str(result.err)
+
+    return run
+
+
+def copied(gpt: Path, folder: Path) -> Path:
+    """The model and its external data, to be damaged."""
+    for file in gpt.parent.glob(f"{gpt.name}*"):
+        shutil.copy(file, folder / file.name)
+    return folder / gpt.name
+
+
+# ---- What works ---------------------------------------------------------------------------------------------------
+
+
+def test_compile_run_check(wsec: Any, gpt: Path, tmp_path: Path) -> None:
+    image, output = tmp_path / "model.wse", tmp_path / "logits.npz"
+    compiled = wsec("compile", gpt, "-o", image, *FLAGS)
+    assert compiled.code == 0
+    for word in ("cores", "interval", "tokens/s", "gap", "colours", "hottest link", "seconds", "peak memory"):
+        assert word in compiled.out
+    assert wsec("validate", image).code == 0
+
+    ran = wsec("run", image, "--tokens", "5,66,0", "-o", output)
+    assert ran.code == 0
+    assert "[1, 3, 67]" in ran.out
+    logits = np.load(output, allow_pickle=False)["logits"]
+    ids = np.array([[5, 66, 0]])
+    np.save(tmp_path / "ids.npy", ids)
+    np.savez(tmp_path / "in.npz", input_ids=ids)
+    for arguments in (["--input", f"input_ids=@{tmp_path / 'ids.npy'}"], ["--inputs", tmp_path / "in.npz"]):
+        other = tmp_path / "other.npz"
+        assert wsec("run", image, *arguments, "-o", other, "--threads", "1").code == 0
+        assert other.read_bytes() == output.read_bytes()
+    reference = onnx_logits(gpt, ids)
+    assert np.abs(logits - reference).max() <= 2e-5 * np.abs(reference).max()
+
+    checked = wsec("check", gpt, image, "--tokens", "5", "--json")
+    assert checked.code == 0
+    assert json.loads(checked.out)["passed"] is True
+    assert "pass" in wsec("check", gpt, image, "--tokens", "5").out
+
+
+def onnx_logits(model: Path, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(["logits"], {"input_ids": ids})[0])
+
+
+def test_json_is_one_object_on_stdout(wsec: Any, gpt: Path, gpt_wse: Path, tmp_path: Path) -> None:
+    commands: list[list[object]] = [
+        ["lint", gpt],
+        ["compile", gpt, "-o", tmp_path / "m.wse", *FLAGS],
+        ["validate", gpt_wse],
+        ["inspect", gpt_wse],
+        ["inspect", gpt_wse, "--core", "8,4"],
+        ["inspect", gpt],
+        ["target", "list"],
+        ["target", "show", "cs2"],
+        ["run", gpt_wse, "--tokens", "1"],
+        ["check", gpt, gpt_wse, "--tokens", "2"],
+    ]
+    for command in commands:
+        result = wsec(*command, "--json")
+        assert result.code == 0
+        assert json.loads(result.out)["schema"] == 1
+
+
+def test_image_says_how_it_was_made_but_not_where_or_when(gpt_image: Image) -> None:
+    provenance = gpt_image.manifest["provenance"]
+    assert provenance.keys() == {"tool", "version", "model", "model_sha256", "options", "ortools"}
+    assert provenance["model"] == "gpt.onnx"
+    assert provenance["options"]["slots"] == 2
+    assert provenance["options"]["deterministic_limit"] == SMALL["deterministic_limit"]
+
+
+def test_phases_and_passes_compose(wsec: Any, gpt: Path, tmp_path: Path) -> None:
+    """Stop after a phase, run the next one's passes by hand, go on: the same module as without stopping."""
+    flow, sized = tmp_path / "flow.wir", tmp_path / "size.wir"
+    assert wsec("compile", gpt, "--compile-to", "flow", "-o", flow, "--target", "mini-32x32").code == 0
+    assert wsec("compile", gpt, "--compile-to", "size", "-o", sized, "--target", "mini-32x32").code == 0
+    by_hand = wsec("opt", flow, "-p", "size")
+    assert by_hand.code == 0
+    bodies = [text.split("\n", 1)[1] for text in (by_hand.out, sized.read_text())]
+    assert bodies[0] == bodies[1]
+    assert wsec("compile", gpt, "--compile-to", "flow", "--target", "mini-32x32").out == flow.read_text()
+    assert "flow.matvec" in wsec("inspect", flow).out
+    image = tmp_path / "m.wse"
+    assert wsec("compile", sized, "-o", image, "--weights", gpt, "--deterministic-limit", "0").code == 0
+    assert wsec("check", gpt, image, "--tokens", "3").code == 0
+
+
+def test_dump_has_a_file_per_pass_and_no_weights_in_it(wsec: Any, gpt: Path, tmp_path: Path) -> None:
+    dump = tmp_path / "dump"
+    compiled = wsec("compile", gpt, "-o", tmp_path / "m.wse", "--dump-ir", dump, "--time-passes", *FLAGS)
+    names = [path.name for path in sorted(dump.glob("*.wir"))]
+    assert names[0] == "00-import.wir"
+    assert [int(name[:2]) for name in names] == list(range(len(names)))
+    assert all(name[3:-4] in compiled.err for name in names[1:])
+    assert max(len(line) for line in (dump / names[0]).read_text().splitlines()) < 2000
+
+
+def test_opt_lists_passes(wsec: Any) -> None:
+    listed = wsec("opt", "--list-passes")
+    assert listed.code == 0
+    assert "place{seed=0" in listed.out
+
+
+def test_opt_reads_stdin() -> None:
+    done = cli("opt", "-", "-p", "dead-code", "--print-ir-after-all", input="builtin.module {\n}\n")
+    assert done.returncode == 0
+    assert done.stdout.startswith("builtin.module")
+    assert "after dead-code" in done.stderr
+
+
+def test_lint_and_inspect_a_model(wsec: Any, gpt: Path) -> None:
+    report = wsec("lint", gpt)
+    assert report.code == 0
+    assert "MatMul" in report.out
+    assert "input_ids" in report.out
+    assert wsec("inspect", gpt).out == report.out
+
+
+def test_inspect_shows_a_core_and_the_wafer(wsec: Any, gpt_wse: Path, gpt_image: Image) -> None:
+    block = next(block for block in gpt_image.blocks if block.kind == "matvec")
+    core = wsec("inspect", gpt_wse, "--core", "{},{}".format(*block.at(0, 0)))
+    assert block.name in core.out
+    assert "fmac" in core.out
+    assert "mini-32x32" in wsec("inspect", gpt_wse, "--picture").out
+
+
+@pytest.mark.parametrize("verb", ["export", "lint", "compile", "opt", "validate", "inspect", "target", "run", "check"])
+def test_every_verb_explains_itself(wsec: Any, verb: str) -> None:
+    result = wsec(verb, "--help")
+    assert result.code == 0
+    assert f"usage: wsec {verb}" in result.out
+
+
+# ---- What is refused ----------------------------------------------------------------------------------------------
+
+
+def test_truncated_model(refused: Any, gpt: Path, tmp_path: Path) -> None:
+    model = copied(gpt, tmp_path)
+    model.write_bytes(model.read_bytes()[:-200])
+    for verb in (["compile"], ["lint"], ["check"]):
+        output = ["-o", tmp_path / "m.wse"] if verb == ["compile"] else []
+        refused(1, ["truncated", str(model)], *verb, model, *output)
+
+
+def test_not_a_model(refused: Any, tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_text("hello\n")
+    refused(1, ["not an ONNX file"], "compile", model, "-o", tmp_path / "m.wse")
+    refused(1, ["no such file"], "compile", tmp_path / "other.onnx", "-o", tmp_path / "m.wse")
+
+
+def test_unknown_ops_are_listed_completely(refused: Any, wsec: Any, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Sin", ["x"], ["a"], "first_sin"),
+        helper.make_node("Sin", ["a"], ["b"], "second_sin"),
+        helper.make_node("Wobble", ["b"], ["y"], "wobble", domain="com.example"),
+    ]
+    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in ("x", "y")]
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.example", 1)]
+    graph = helper.make_graph(nodes, "g", sides[:1], sides[1:])
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    words = ["2 x Sin", "first_sin, second_sin", "1 x Wobble", "unsupported-op"]
+    refused(1, words, "compile", path, "-o", tmp_path / "m.wse")
+    report = wsec("lint", path)
+    assert report.code == 1
+    assert all(word in report.out for word in ("first_sin", "second_sin", "wobble"))
+    assert json.loads(wsec("lint", path, "--json").out)["unsupported"] == {"Sin": 2, "Wobble": 1}
+
+
+def test_missing_external_data(refused: Any, gpt: Path, tmp_path: Path) -> None:
+    model = copied(gpt, tmp_path)
+    (tmp_path / f"{gpt.name}.data").unlink()
+    refused(1, ["external data", "missing"], "compile", model, "-o", tmp_path / "m.wse")
+
+
+def test_external_data_outside_the_folder(refused: Any, gpt: Path, tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    path = copied(gpt, inner)
+    (inner / f"{gpt.name}.data").rename(tmp_path / "data")
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = "../data"
+    path.write_bytes(model.SerializeToString())
+    refused(1, ["outside the model's folder"], "compile", path, "-o", tmp_path / "m.wse")
+
+
+def test_model_too_large_for_the_target(refused: Any, gpt: Path, tmp_path: Path) -> None:
+    words = ["needs at least", "cores", "mini-32x32 has 1024 cores", "limit is 20"]
+    refused(3, words, "compile", gpt, "-o", tmp_path / "m.wse", "--max-cores", "20", *FLAGS)
+
+
+def test_inputs_that_do_not_fit(refused: Any, gpt_wse: Path, tmp_path: Path) -> None:
+    ids, output = np.array([[1, 2]]), tmp_path / "out.npz"
+    np.savez(tmp_path / "name.npz", ids=ids)
+    refused(1, ["unknown inputs ['ids']", "input_ids"], "run", gpt_wse, "--inputs", tmp_path / "name.npz", "-o", output)
+    np.savez(tmp_path / "dtype.npz", input_ids=ids.astype(np.float32))
+    refused(1, ["float32", "i64"], "run", gpt_wse, "--inputs", tmp_path / "dtype.npz", "-o", output)
+    np.save(tmp_path / "object.npy", np.array([{}], object))
+    refused(1, ["numpy"], "run", gpt_wse, "--input", f"input_ids=@{tmp_path / 'object.npy'}", "-o", output)
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "name.npz").read_bytes()[:100])
+    refused(1, ["numpy"], "run", gpt_wse, "--inputs", tmp_path / "cut.npz", "-o", output)
+    refused(1, ["67", "[0, 67)"], "run", gpt_wse, "--tokens", "5,67", "-o", output)
+    refused(1, ["--max-seq 25"], "run", gpt_wse, "--tokens", ",".join(["1"] * 25), "-o", output)
+    refused(2, ["token ids"], "run", gpt_wse, "--tokens", "5,x", "-o", output)
+
+
+def test_images_that_are_none(refused: Any, gpt_wse: Path, tmp_path: Path) -> None:
+    image = tmp_path / "cut.wse"
+    image.write_bytes(gpt_wse.read_bytes()[:-1000])
+    for verb in (["run", image, "--tokens", "1"], ["validate", image], ["inspect", image]):
+        refused(1, ["truncated"], *verb)
+    image.write_bytes(b"PK\x03\x04" * 100)
+    refused(1, ["not a .wse image"], "validate", image)
+
+
+def test_damaged_weights_are_found(refused: Any, gpt_wse: Path, tmp_path: Path) -> None:
+    data = bytearray(gpt_wse.read_bytes())
+    data[-5] ^= 1
+    (tmp_path / "bad.wse").write_bytes(data)
+    refused(1, ["sha256"], "validate", tmp_path / "bad.wse")
+
+
+def test_illegal_image(wsec: Any, gpt_image: Image, tmp_path: Path) -> None:
+    write_image(dataclasses.replace(gpt_image, routes=gpt_image.routes[1:]), tmp_path / "bad.wse")
+    result = wsec("validate", tmp_path / "bad.wse")
+    assert result.code == 7
+    assert "violations" in result.out
+    assert json.loads(wsec("validate", tmp_path / "bad.wse", "--json").out)["ok"] is False
+
+
+def test_wrong_numbers(wsec: Any, gpt: Path, gpt_image: Image, tmp_path: Path) -> None:
+    scaled = {name: Tensor(np.asarray(tensor.data * 1.001)) for name, tensor in gpt_image.tensors.items()}
+    tensors = {name: t for name, t in scaled.items() if t.data.dtype == np.float32}
+    write_image(dataclasses.replace(gpt_image, tensors={**gpt_image.tensors, **tensors}), tmp_path / "wrong.wse")
+    result = wsec("check", gpt, tmp_path / "wrong.wse", "--tokens", "4")
+    assert result.code == 5
+    assert "FAIL" in result.out
+
+
+def test_image_of_another_model(refused: Any, gpt_wse: Path, legacy_gpt: Path) -> None:
+    refused(1, ["not compiled from this model"], "check", legacy_gpt, gpt_wse, "--tokens", "2")
+
+
+def test_same_graph_with_other_weights_is_another_model(refused: Any, gpt: Path, gpt_wse: Path, tmp_path: Path) -> None:
+    model = copied(gpt, tmp_path)
+    data = tmp_path / f"{gpt.name}.data"
+    changed = bytearray(data.read_bytes())
+    changed[100] ^= 1
+    data.write_bytes(changed)
+    refused(1, ["not compiled from this model"], "check", model, gpt_wse, "--tokens", "2")
+
+
+def test_module_without_its_weights(refused: Any, wsec: Any, gpt: Path, tmp_path: Path) -> None:
+    text = wsec("compile", gpt, "--compile-to", "size", "--target", "mini-32x32").out
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    (folder / "m.wir").write_text(text)
+    refused(1, ["missing-weights", "--weights"], "compile", folder / "m.wir", "-o", tmp_path / "m.wse")
+
+
+def test_bad_module_text(refused: Any, tmp_path: Path) -> None:
+    (tmp_path / "m.wir").write_text("builtin.module {} {\n  graph.nonsense\n}\n")
+    refused(1, ["m.wir:2:3"], "compile", tmp_path / "m.wir", "-o", tmp_path / "m.wse")
+    refused(1, ["m.wir:2:3"], "opt", tmp_path / "m.wir", "-p", "dead-code")
+
+
+def test_options_that_make_no_sense(refused: Any, wsec: Any, gpt: Path, gpt_wse: Path, tmp_path: Path) -> None:
+    image = tmp_path / "m.wse"
+    refused(1, ["no target", "cs2"], "compile", gpt, "-o", image, "--target", "cs9")
+    refused(2, ["no phase"], "compile", gpt, "--compile-to", "somewhere")
+    refused(2, ["end in .wse"], "compile", gpt, "-o", tmp_path / "m.onnx")
+    refused(1, ["folder does not exist"], "compile", gpt, "-o", tmp_path / "none" / "m.wse")
+    refused(2, ["no effect"], "check", gpt, gpt_wse, "--precision", "fp16")
+    refused(2, ["did you mean"], "opt", "-p", "plaice", gpt)
+    refused(2, ["is not on the"], "inspect", gpt_wse, "--core", "1000,1000")
+    for arguments in (["frobnicate"], [], ["compile"], ["compile", gpt, "--max-seq", "0"], ["run", gpt_wse]):
+        assert wsec(*arguments).code == 2
+
+
+def test_option_that_comes_too_late(refused: Any, wsec: Any, gpt: Path, tmp_path: Path) -> None:
+    sized = gpt.parent / "late.wir"
+    assert wsec("compile", gpt, "--compile-to", "size", "-o", sized, "--target", "mini-32x32").code == 0
+    refused(2, ["--precision", "no effect"], "compile", sized, "--precision", "fp16", "-o", tmp_path / "m.wse")
+
+
+def test_sequence_that_check_cannot_run(refused: Any, gpt: Path, gpt_wse: Path) -> None:
+    refused(1, ["room for 24"], "check", gpt, gpt_wse, "--tokens", "25")
+
+
+def test_errors_are_json_too(wsec: Any, tmp_path: Path) -> None:
+    result = wsec("lint", tmp_path / "none.onnx", "--json")
+    assert result.code == 1
+    error = json.loads(result.out)
+    assert error["exit_code"] == 1
+    assert error["error"]["code"] == "no-such-file"
+
+
+# ---- What goes wrong inside ---------------------------------------------------------------------------------------
+
+
+def failing(error: BaseException) -> Any:
+    def run(args: object, console: object) -> int:
+        raise error
+
+    return run
+
+
+def test_internal_errors_are_one_line_unless_verbose(wsec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target_verb, "run", failing(RuntimeError("something\nlong")))
+    result = wsec("target", "list")
+    assert result.code == 8
+    assert "RuntimeError: something" in result.err
+    assert "Traceback" not in result.err
+    assert "Traceback" in wsec("target", "list", "-v").err
+
+
+def test_interrupt(wsec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target_verb, "run", failing(KeyboardInterrupt()))
+    result = wsec("target", "list")
+    assert result.code == 130
+    assert result.err == "wsec: interrupted\n"
+
+
+def test_reader_that_goes_away() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        command = [sys.executable, "wsec.py", "target", "show", "cs2"]
+        done = subprocess.run(command, cwd=ROOT, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 141
+    assert done.stderr == ""
+
+
+def cli(*arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "wsec.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, input=input, capture_output=True, text=True, check=False)
