@@ -6,14 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small import SMALL, TINY
 
 import wsec
 from runtime.image import Image
-
-TINY = {"layers": 2, "width": 32, "heads": 4, "vocab": 67, "ctx": 24}
-# A small grid, and a placer that gives up early: what is tested here does not depend on a short wire.
-SMALL = {"target": "mini-32x32", "deterministic_limit": 0.3}
-
 
 GOLDEN = Path(__file__).parent / "golden"
 

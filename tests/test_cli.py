@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from conftest import SMALL
 from onnx import TensorProto, helper
+from small import SMALL
 
 from frontends.cli import target as target_verb
 from frontends.cli.main import main

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SMALL
 from onnx import TensorProto, helper, numpy_helper, save
+from small import SMALL
 
 import wsec
 from compiler.driver import Options
@@ -115,7 +115,7 @@ def test_two_processes_write_the_same_bytes(gpt: Path, tmp_path: Path) -> None:
 
 
 def test_resuming_from_any_phase_gives_the_same_bytes(gpt: Path, tmp_path: Path) -> None:
-    options = Options(**SMALL)  # type: ignore[arg-type]
+    options = Options(**SMALL)
     dump = gpt.parent / "dump"
     wanted = image_bytes(finish_image(open_module(gpt), options, dump=dump)[0], tmp_path)
     resumed = []

@@ -21,6 +21,7 @@ from compiler.kernels.base import (
     Binding,
     Kernel,
     hop,
+    memory_bytes,
     tap,
     vector,
 )
@@ -67,9 +68,6 @@ class Relane(Kernel):
     def outputs(self) -> dict[str, tuple[Lane, ...]]:
         ends = (group[-1] for group in self.groups) if self.merge else range(self.rows)
         return {"y": tuple(Lane(0, r) for r in ends)}
-
-    def port_queues(self) -> dict[str, int]:
-        return {"x": STREAM_IN, "y": STREAM_OUT}
 
     def routes(self) -> tuple[InternalRoute, ...]:
         routes = []
@@ -133,6 +131,12 @@ class Relane(Kernel):
             b.mov(b.put(STREAM_OUT, 1, Dtype.I32), header)
             b.mov(b.put(STREAM_OUT, role.own), x.all)
         return b.program()
+
+    def memory(self, target: Target) -> int:
+        """Bytes of the fullest core: the first, second or last of the first group; no other group is larger."""
+        group = self.groups[0]
+        rows = sorted({group[0], group[min(1, len(group) - 1)], group[-1]})
+        return max(memory_bytes(self.program(self.role(r, 0)), target) for r in rows)
 
     def interval(self, target: Target) -> int:
         block = self.blocks.block

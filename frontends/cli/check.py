@@ -16,7 +16,7 @@ from frontends.cli.arguments import (
     natural,
     options_from,
 )
-from frontends.cli.console import Console, print_json
+from frontends.cli.console import Console
 from runtime.errors import NumericsError, UsageError
 from runtime.text import table
 
@@ -64,9 +64,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
         progress=console.progress,
     )
     if args.json:
-        print_json(report.to_json())
+        console.json(report.to_json())
     else:
-        print(as_text(report))
+        console.out(as_text(report))
     return 0 if report.passed else NumericsError.exit_code
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import resource
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from frontends.cli.arguments import (
     options_from,
     require_folder,
 )
-from frontends.cli.console import Console, print_json
+from frontends.cli.console import Console
 from runtime.errors import InputError, UsageError
 from runtime.text import table
 
@@ -63,7 +62,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         require_folder(Path(args.output))
     _require_suffix(args)
     if args.dump_ir is not None:
-        require_folder(args.dump_ir / "00-import.wir") if args.dump_ir.exists() else require_folder(args.dump_ir)
+        require_folder(args.dump_ir / "00-import.wir" if args.dump_ir.exists() else args.dump_ir)
 
     from frontends.cli import toolchain
 
@@ -71,8 +70,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     _require_ahead(given, str(opened.module.attrs.get("phase", "import")))
     if args.compile_to is not None:
         toolchain.lower_module(opened, options, to=args.compile_to, dump=args.dump_ir, progress=console.progress)
-        _write_module(opened, Path(args.output) if to_file else None)
-        _time_passes(args, opened)
+        _write_module(console, opened, Path(args.output) if to_file else None)
+        _time_passes(args, console, opened)
         return 0
 
     from runtime.imagefile import write_image
@@ -83,10 +82,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     opened.seconds["write"] = time.perf_counter() - began
     facts = summary(image, report, opened.seconds)
     if args.json:
-        print_json({"schema": 1, "image": args.output, **facts})
+        console.json({"schema": 1, "image": args.output, **facts})
     else:
-        print(f"{args.output}: {summary_text(facts)}")
-    _time_passes(args, opened)
+        console.out(f"{args.output}: {summary_text(facts)}")
+    _time_passes(args, console, opened)
     return 0
 
 
@@ -119,7 +118,7 @@ def _require_ahead(given: dict[str, Any], phase: str) -> None:
         )
 
 
-def _write_module(opened: Opened, path: Path | None) -> None:
+def _write_module(console: Console, opened: Opened, path: Path | None) -> None:
     """The module as text; in a file, then with the constants that no model file holds beside it."""
     from compiler.ir.printer import print_module
     from frontends.cli.files import write_text
@@ -127,18 +126,18 @@ def _write_module(opened: Opened, path: Path | None) -> None:
 
     text = print_module(opened.module)
     if path is None:
-        sys.stdout.write(text)
+        console.out(text, end="")
         return
     save_weights(opened.resources, path.with_suffix(".safetensors"))
     write_text(path, text)
 
 
-def _time_passes(args: argparse.Namespace, opened: Opened) -> None:
+def _time_passes(args: argparse.Namespace, console: Console, opened: Opened) -> None:
     if not args.time_passes:
         return
     total = ("all", sum(seconds for _, seconds in opened.passes))
     rows: list[tuple[object, ...]] = [(name, round(seconds, 3)) for name, seconds in (*opened.passes, total)]
-    print(table(("pass", "seconds"), rows), file=sys.stderr)
+    console.err(table(("pass", "seconds"), rows))
 
 
 def summary(image: Image, report: Report, seconds: dict[str, float]) -> dict[str, Any]:

@@ -7,14 +7,17 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 SECONDS_PER_LINE = 10.0
 REDRAW_SECONDS = 0.1
 
 
 class Console:
-    """Notes and progress on stderr: a bar if it is a terminal, otherwise a line every ten seconds.
+    """Results on stdout, progress on stderr: a bar if it is a terminal, otherwise a line every ten seconds.
 
     `progress` fits every layer: what is being done, steps done, steps in all (0: unknown). Use as a context manager,
     so that a bar never outlives its command.
@@ -39,10 +42,19 @@ class Console:
     ) -> None:
         self._stop()
 
-    def note(self, text: str) -> None:
-        """A line for people, on stderr; not with --quiet."""
-        if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+    def out(self, text: str, *, end: str = "\n") -> None:
+        """A result, on stdout. Progress is over."""
+        self._stop()
+        print(text, end=end)
+
+    def json(self, value: dict[str, Any]) -> None:
+        """A result as one JSON object on stdout."""
+        self.out(json_text(value))
+
+    def err(self, text: str) -> None:
+        """What was asked for beside the result, on stderr."""
+        self._stop()
+        print(text, file=sys.stderr)
 
     def progress(self, what: str, done: int = 0, total: int = 0) -> None:
         """Told by long steps how far they are."""
@@ -55,30 +67,36 @@ class Console:
 
     def _line(self, what: str, done: int, total: int) -> None:
         count = f" {done}/{total}" if total else ""
-        self.note(f"[{time.monotonic() - self._began:.0f} s] {what}{count}")
+        print(f"[{time.monotonic() - self._began:.0f} s] {what}{count}", file=sys.stderr, flush=True)
 
     def _start_bar(self) -> None:
         from rich.console import Console as Terminal
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),
             console=Terminal(stderr=True),
             transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
-        task = bar.add_task("", total=None)
+        tasks: dict[str, TaskID] = {}
 
         def draw(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total or None)
+            for other in tasks.keys() - {what}:
+                bar.remove_task(tasks.pop(other))
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=None, count="")
+            bar.update(tasks[what], completed=done, total=total or None, count=f"{done}/{total}" if total else "")
 
         bar.start()
         self._draw, self._stop, self._period = draw, bar.stop, REDRAW_SECONDS
 
 
-def print_json(value: dict[str, Any]) -> None:
-    """One JSON object on stdout."""
-    print(json.dumps(value, indent=1, allow_nan=False))
+def json_text(value: dict[str, Any]) -> str:
+    """One JSON object; NaN and infinities are refused, since JSON has none."""
+    return json.dumps(value, indent=1, allow_nan=False)

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         progress=console.progress,
     )
     agrees = "not validated" if report.max_error is None else f"max|err|/max|ref| against torch {report.max_error:.1e}"
-    print(
+    console.out(
         f"{report.path}: {report.parameters:,} parameters, {report.nodes} nodes, opset {report.opset}, {agrees}, "
         f"{report.seconds:.1f} s"
     )

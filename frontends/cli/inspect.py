@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from frontends.cli.arguments import Verbs, add_json, add_verb
-from frontends.cli.console import Console, print_json
+from frontends.cli.console import Console
 from runtime.errors import UsageError
 from runtime.text import table
 
@@ -31,9 +31,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise UsageError("--core and --picture show images (.wse)", code="bad-option", where=str(args.file))
     data, text = _SHOW.get(args.file.suffix, _image)(args)
     if args.json:
-        print_json({"schema": 1, **data})
+        console.json({"schema": 1, **data})
     else:
-        print(text)
+        console.out(text)
     return 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frontends.cli.arguments import Verbs, add_json, add_verb
-from frontends.cli.console import Console, print_json
+from frontends.cli.console import Console
 from runtime.text import safe, table
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     report = lint(args.model)
     if args.json:
-        print_json(as_json(report))
+        console.json(as_json(report))
     else:
-        print(as_text(report))
+        console.out(as_text(report))
     return 1 if report.problems else 0
 
 

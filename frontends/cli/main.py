@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 
 from frontends.cli import check, compile, export, inspect, lint, opt, run, target, validate
-from frontends.cli.console import Console, print_json
+from frontends.cli.console import Console, json_text
 from frontends.cli.version import VERSION
 from runtime.errors import WsecError
 
@@ -85,5 +85,5 @@ def _fail(args: argparse.Namespace, error: WsecError) -> int:
     print(f"wsec: {error}", file=sys.stderr)
     if getattr(args, "json", False):
         fields = {"code": error.code, "message": error.message, "where": error.where, "hint": error.hint}
-        print_json({"schema": 1, "error": fields, "exit_code": error.exit_code})
+        print(json_text({"schema": 1, "error": fields, "exit_code": error.exit_code}))
     return error.exit_code

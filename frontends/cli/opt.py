@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from frontends.cli.arguments import Verbs, add_verb, require_folder
 from frontends.cli.console import Console
 from runtime.errors import UsageError, WsecError
 from runtime.text import table
+
+if TYPE_CHECKING:
+    from compiler.ir.core import Op
 
 DESCRIPTION = """\
 Run a pipeline of passes on a .wir file of any phase, e.g. -p "simplify,place{seed=3}". See --list-passes.
@@ -36,7 +40,6 @@ def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     import compiler.pipelines  # noqa: F401 - enters all passes
-    from compiler.ir.core import Op
     from compiler.ir.passes import PASSES, Hook, Pass, PassContext, PassManager, describe, parse_pipeline
     from compiler.ir.printer import print_module
     from frontends.cli.files import write_text
@@ -44,7 +47,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from runtime import target as targets
 
     if args.list_passes:
-        print("\n".join(describe(PASSES[name]) for name in sorted(PASSES)))
+        console.out("\n".join(describe(PASSES[name]) for name in sorted(PASSES)))
         return 0
     if args.module is None:
         raise UsageError("no module given", code="no-input", hint="name a .wir file, or - for stdin")
@@ -57,7 +60,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     seconds: list[tuple[str, float]] = []
 
     def show(_index: int, step: Pass, changed: Op, _seconds: float) -> None:
-        print(f"// after {step.name}\n{print_module(changed)}", file=sys.stderr)
+        console.err(f"// after {step.name}\n{print_module(changed)}")
 
     def clock(_index: int, step: Pass, _changed: Op, took: float) -> None:
         seconds.append((step.name, took))
@@ -72,15 +75,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise
     text = print_module(module)
     if args.output == "-":
-        sys.stdout.write(text)
+        console.out(text, end="")
     else:
         write_text(Path(args.output), text)
     if args.time_passes:
-        print(table(("pass", "seconds"), [(name, round(took, 3)) for name, took in seconds]), file=sys.stderr)
+        console.err(table(("pass", "seconds"), [(name, round(took, 3)) for name, took in seconds]))
     return 0
 
 
-def _read(name: str):  # type: ignore[no-untyped-def]
+def _read(name: str) -> tuple[Op, Path]:
     """The module, and the folder to look for its constants in."""
     from compiler.ir.parser import parse_file, parse_module
 

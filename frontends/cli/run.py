@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frontends.cli.arguments import Verbs, add_json, add_threads, add_verb, require_folder
-from frontends.cli.console import Console, print_json
+from frontends.cli.console import Console
 from runtime.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -48,16 +48,16 @@ def run(args: argparse.Namespace, console: Console) -> int:
     stats = session.stats
     if args.json:
         shapes = {name: {"dtype": str(array.dtype), "shape": list(array.shape)} for name, array in outputs.items()}
-        print_json({"schema": 1, "outputs": shapes, **vars(stats)})
+        console.json({"schema": 1, "outputs": shapes, **vars(stats)})
         return 0
     for name, array in outputs.items():
-        print(f"{name}: {array.dtype} [{', '.join(map(str, array.shape))}]")
-    print(
+        console.out(f"{name}: {array.dtype} [{', '.join(map(str, array.shape))}]")
+    console.out(
         f"{stats.tokens} tokens in {stats.seconds:.2f} s ({stats.tokens / max(stats.seconds, 1e-9):.1f} tokens/s); "
         f"{stats.words:,} words moved, {stats.macs:,} multiply-accumulates, {stats.instructions:,} instructions"
     )
     if args.output is not None:
-        print(f"written to {args.output}")
+        console.out(f"written to {args.output}")
     return 0
 
 

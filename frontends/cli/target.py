@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from frontends.cli.arguments import Verbs, add_json, add_verb
-from frontends.cli.console import Console, print_json
+from frontends.cli.console import Console
 from runtime.text import table
 
 DESCRIPTION = """\
@@ -28,16 +28,16 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.what == "show":
         numbers = targets.load(args.name).to_json()
         if args.json:
-            print_json({"schema": 1, **numbers})
+            console.json({"schema": 1, **numbers})
         else:
-            print("\n".join(f"{name} = {value}" for name, value in numbers.items()))
+            console.out("\n".join(f"{name} = {value}" for name, value in numbers.items()))
         return 0
     known = [targets.load(name) for name in targets.names()]
     if args.json:
-        print_json({"schema": 1, "targets": [target.to_json() for target in known]})
+        console.json({"schema": 1, "targets": [target.to_json() for target in known]})
         return 0
     rows: list[tuple[object, ...]] = [
         (t.name, f"{t.usable[2]} x {t.usable[3]}", t.cores, f"{t.memory_bytes // 1024} KiB") for t in known
     ]
-    print(table(("target", "usable", "cores", "per core"), rows))
+    console.out(table(("target", "usable", "cores", "per core"), rows))
     return 0

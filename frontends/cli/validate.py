@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from frontends.cli.arguments import Verbs, add_json, add_verb
-from frontends.cli.console import Console, print_json
+from frontends.cli.console import Console
 from runtime.errors import IllegalImageError
 
 DESCRIPTION = """\
@@ -30,12 +30,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.progress("validating")
     report = validate(image)
     if args.json:
-        print_json({"schema": 1, "image": args.image.name, **report.to_json()})
+        console.json({"schema": 1, "image": args.image.name, **report.to_json()})
     elif report.ok:
-        print(f"{args.image}: legal")
+        console.out(f"{args.image}: legal")
         for name, value in report.facts.items():
             if not isinstance(value, dict):
-                print(f"  {name.replace('_', ' '):18} {value}")
+                console.out(f"  {name.replace('_', ' '):18} {round(value) if isinstance(value, float) else value}")
     else:
-        print(f"{args.image}: {sum(report.counts.values())} violations\n{report.text()}")
+        console.out(f"{args.image}: {sum(report.counts.values())} violations\n{report.text()}")
     return 0 if report.ok else IllegalImageError.exit_code

@@ -107,7 +107,7 @@ def test_joins_of_unequal_branches(rng: np.random.Generator, fn: str, longer_fir
     assert (kinds.count("fork"), kinds.count("fifo"), kinds.count("join")) == (1, 2, 2)
 
 
-def attention(b: GraphBuilder, q: Value, k: Value, v: Value, heads: int, head_dim: int, *, causal: bool = True) -> Value:
+def attention(b: GraphBuilder, q: Value, k: Value, v: Value, heads: int, head_dim: int, causal: bool = True) -> Value:
     shape = ("batch", "seq", heads * head_dim)
     return b.op(
         graph.attention_def, q, k, v, shape=shape, heads=heads, head_dim=head_dim, scale=head_dim**-0.5, causal=causal

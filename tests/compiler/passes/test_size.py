@@ -106,8 +106,8 @@ def test_without_a_limit_the_model_gets_what_it_needs() -> None:
     """Half of a small target, but more if the model needs more."""
     roomy = sized()
     assert cores(roomy) <= 512
-    tight = dataclasses.replace(MINI, memory_bytes=1600)
-    wide = Shape(layers=1, heads=4, head_dim=16, hidden=256, vocab=64, positions=8)
+    tight = dataclasses.replace(MINI, memory_bytes=1300)
+    wide = Shape(layers=1, heads=4, head_dim=16, hidden=256, vocab=100, positions=8)
     assert 512 < cores(sized(wide, target=tight)) <= 1024
 
 
