@@ -27,6 +27,7 @@ class Options:
     slots: int = 1  # sequences whose caches the image holds at once
     max_cores: int = 0  # 0: see compiler.passes.size
     seed: int = 0
+    margin: int = 3  # free cores around every kernel, where the target has room
     deterministic_limit: float = 12.0  # of the placer, in OR-tools' deterministic time
 
 
@@ -41,8 +42,9 @@ def lower(
 ) -> Target:
     """Run all phases after the module's own up to `to`, in place; the target it is for.
 
-    A module that has been sized already keeps the target it was sized for. Raises UsageError for an unknown phase or
-    one that lies behind, and what the passes raise.
+    The module's `phase` is the last it has finished, `passes` counts those of the next it has behind it. A module
+    that has been sized already keeps the target it was sized for. Raises UsageError for an unknown phase or one that lies
+    behind, and what the passes raise.
     """
     phase = str(module.attrs.get("phase", "import"))
     if to not in pipelines.PHASE_NAMES:
@@ -55,15 +57,19 @@ def lower(
     target = _target(module, phase, options)
     ctx = PassContext(resources, target, progress)
     wanted = ahead[: ahead.index(to) + 1] if to in ahead else []
-    steps = [(name, step) for name in wanted for step in _passes(name, options)]
-    # One manager for all, so that dumps are numbered through; the phase is noted when its last pass is done.
-    last = {index: name for index, (name, _) in enumerate(steps)}
+    passes = [(name, number, step) for name in wanted for number, step in enumerate(_passes(name, options), 1)]
+    steps = passes[_passes_done(module) :]
 
     def finish(index: int, _step: Pass, finished: Op, _seconds: float) -> None:
-        if index + 1 == len(steps) or last[index + 1] != last[index]:
-            finished.attrs["phase"] = last[index]
+        name, number, _ = steps[index]
+        if index + 1 == len(steps) or steps[index + 1][0] != name:
+            finished.attrs["phase"] = name
+            finished.attrs.pop("passes", None)
+        else:
+            finished.attrs["passes"] = number
 
-    PassManager([step for _, step in steps], [finish, *hooks]).run(module, ctx)
+    # One manager for all, so that dumps are numbered through.
+    PassManager([step for _, _, step in steps], [finish, *hooks]).run(module, ctx)
     return target
 
 
@@ -75,13 +81,22 @@ def build(module: Op, resources: ResourceStore, target: Target, provenance: Mapp
         raise InputError(str(error), code="bad-core-ir") from error
 
 
+def _passes_done(module: Op) -> int:
+    done = module.attrs.get("passes", 0)
+    return done if isinstance(done, int) else 0
+
+
 def _target(module: Op, phase: str, options: Options) -> Target:
-    name = module.attrs.get("target")
-    if phase not in ("import", "canonical", "fuse", "flow") and isinstance(name, str):
-        return targets.load(name)
+    """The target asked for, or that of a module which is past choosing. A module's text never names a file to read."""
     target = targets.load(options.target)
-    module.attrs["target"] = options.target
-    return target
+    name = module.attrs.get("target")
+    if phase in ("import", "canonical", "fuse", "flow") or name == target.name:
+        module.attrs["target"] = target.name
+        return target
+    if name not in targets.names():
+        hint = "name the file of that target with --target"
+        raise UsageError(f"the module was sized for {name!r}, not {target.name!r}", code="other-target", hint=hint)
+    return targets.load(str(name))
 
 
 def _passes(phase: str, options: Options) -> list[Pass]:
@@ -89,7 +104,11 @@ def _passes(phase: str, options: Options) -> list[Pass]:
     values: dict[str, dict[str, object]] = {
         "lower-to-flow": {"precision": options.precision, "max-seq": options.max_seq, "slots": options.slots},
         "size": {"max-cores": options.max_cores},
-        "place": {"seed": options.seed, "deterministic-limit": options.deterministic_limit},
+        "place": {
+            "seed": options.seed,
+            "margin": options.margin,
+            "deterministic-limit": options.deterministic_limit,
+        },
     }
     steps = []
     for name in pipelines.PHASES[phase].split(","):

@@ -22,7 +22,8 @@ class WsecError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        text = f"{self.where}: error[{self.code}]: {self.message}" if self.where else f"error[{self.code}]: {self.message}"
+        where = f"{self.where}: " if self.where else ""
+        text = f"{where}error[{self.code}]: {self.message}"
         return f"{text}\n  hint: {self.hint}" if self.hint else text
 
 

@@ -65,7 +65,7 @@ class Init:
     stride: tuple[int, int]
 
 
-# Router table: in rectangle (x, y, w, h), colour `colour` takes wavelets from ports `inputs` to ports `outputs` (masks).
+# Router table: in rectangle (x, y, w, h), `colour` takes wavelets from ports `inputs` to ports `outputs` (masks).
 ROUTE = np.dtype(
     [("x", "<u2"), ("y", "<u2"), ("w", "<u2"), ("h", "<u2"), ("colour", "u1"), ("inputs", "u1"), ("outputs", "u1")]
 )

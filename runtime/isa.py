@@ -103,7 +103,10 @@ Integer = Reg | int
 
 BINARY = ("add", "sub", "mul", "div", "max", "min")
 REDUCE = ("rsum", "rmax")
-MAPS = ("neg", "abs", "exp", "log", "sqrt", "rsqrt", "reciprocal", "relu", "tanh", "sigmoid", "erf", "gelu_erf", "gelu_tanh")  # fmt: skip
+MAPS = (
+    *("neg", "abs", "exp", "log", "sqrt", "rsqrt", "reciprocal"),
+    *("relu", "tanh", "sigmoid", "erf", "gelu_erf", "gelu_tanh"),
+)
 ALU = ("add", "sub", "mul", "div", "mod", "min", "max", "and", "shr", "eq", "lt")
 
 
@@ -156,7 +159,8 @@ class Map:
 class Alu:
     """dst = a `op` b on 32-bit integers; results wrap.
 
-    div and mod round towards minus infinity and need b > 0; shr keeps the sign and shifts by b mod 32; eq, lt give 0 or 1.
+    div and mod round towards minus infinity and need b > 0; shr keeps the sign and shifts by b mod 32; eq and lt give
+    0 or 1.
     """
 
     op: str

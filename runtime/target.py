@@ -81,7 +81,8 @@ def load(name_or_path: str) -> Target:
         with path.open("rb") as file:
             entries = tomllib.load(file)
     except FileNotFoundError:
-        raise TargetError(f"no target {name_or_path!r}; there are: {', '.join(names())}, or give a .toml file") from None
+        known = ", ".join(names())
+        raise TargetError(f"no target {name_or_path!r}; there are: {known}, or give a .toml file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise TargetError(f"{name_or_path}: not a readable target file: {error}") from None
     return from_dict(entries, name_or_path)

@@ -127,7 +127,8 @@ module_def = define(
     regions=1,
     attrs={
         "sym_name": Attribute(str, optional=True),
-        "phase": Attribute(str, optional=True),
+        "phase": Attribute(str, optional=True, doc="the last phase it has finished"),
+        "passes": Attribute(int, optional=True, doc="passes of the next phase it has behind it"),
         "source": Attribute(Mapping, optional=True, doc="the model it was imported from: file name and sha256"),
         "target": Attribute(str, optional=True),
         "options": Attribute(Mapping, optional=True),

@@ -8,6 +8,7 @@ them. Everything else is reported in one error that lists each op with its ONNX 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -104,18 +105,15 @@ class _Lowering:
                 op.erase()
 
     def lower(self, op: Op) -> None:
-        method = getattr(self, "_" + op.name.removeprefix("graph."), None)
-        if method is None:
+        lowering = LOWERINGS.get(op.name)
+        if lowering is None:
             raise _Unsupported("no kernel does this")
-        method(op)
+        lowering(self, op)
 
-    # Ops without a kernel of their own.
+    # What each op becomes, see LOWERINGS.
 
-    def _constant(self, op: Op) -> None:
-        pass
-
-    def _shape_value(self, op: Op) -> None:
-        pass
+    def _nothing(self, op: Op) -> None:
+        """Readers look at the graph op itself."""
 
     def _input(self, op: Op) -> None:
         type = _tensor(op.result)
@@ -135,8 +133,6 @@ class _Lowering:
         if a["axis"] != len(type.shape) - 1:
             raise _Unsupported("slices along a token axis are not supported")
         self.columns[op.result] = (source, _int(a["start"]), _int(a["end"]))
-
-    # Kernels.
 
     def emit_input(self, op: Op, features: int, type: TensorType, attrs: dict[str, Attr]) -> Value:
         dtype = "i32" if type.dtype == "i64" else "f32"
@@ -339,6 +335,19 @@ class _Lowering:
 
 
 MISSING = "an operand could not be computed"
+LOWERINGS: dict[str, Callable[[_Lowering, Op], None]] = {
+    "graph.constant": _Lowering._nothing,
+    "graph.shape_value": _Lowering._nothing,
+    "graph.input": _Lowering._input,
+    "graph.output": _Lowering._output,
+    "graph.gather": _Lowering._gather,
+    "graph.matmul": _Lowering._matmul,
+    "graph.slice": _Lowering._slice,
+    "graph.attention": _Lowering._attention,
+    "graph.layer_norm": _Lowering._layer_norm,
+    "graph.unary": _Lowering._unary,
+    "graph.binary": _Lowering._binary,
+}
 
 
 def _positions(ops: list[Op]) -> int:

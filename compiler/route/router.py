@@ -412,5 +412,5 @@ class _Router:
             f"{free or 'none'}; most crowded of its ends: {self._where(crowded)} with {self.used[crowded]} of "
             f"{self.colours} colours"
         )
-        hint = "place with a larger margin, or use fewer lanes"
+        hint = "place with a larger --margin, or use fewer lanes"
         return LimitError(message, code="no-route", where=self._name(index), hint=hint)

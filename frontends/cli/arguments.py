@@ -24,6 +24,7 @@ PHASE_OF_OPTION = {
     "slots": "flow",
     "max_cores": "size",
     "seed": "place",
+    "margin": "place",
     "deterministic_limit": "place",
 }
 
@@ -86,6 +87,9 @@ def add_compiler_options(parser: argparse.ArgumentParser, *, seed: bool) -> None
     if seed:
         group.add_argument("--seed", dest="placer_seed", type=int, metavar="N", help="of the placer (0)")
     group.add_argument(
+        "--margin", type=int, metavar="N", help="free cores around every kernel, where the target has room (3)"
+    )
+    group.add_argument(
         "--deterministic-limit", type=float, metavar="X", help="of the placer, in OR-tools' deterministic time (12)"
     )
 
@@ -97,11 +101,12 @@ def given_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def options_from(given: dict[str, Any]) -> Options:
-    """Compiler options with their defaults filled in. Raises UsageError for a limit below zero."""
+    """Compiler options with their defaults filled in. Raises UsageError for a number below zero."""
     from compiler.driver import Options
 
-    if given.get("deterministic_limit", 0.0) < 0:
-        raise UsageError("--deterministic-limit is below zero", code="bad-option")
+    for name in ("deterministic_limit", "margin"):
+        if given.get(name, 0) < 0:
+            raise UsageError(f"--{name.replace('_', '-')} is below zero", code="bad-option")
     return Options(**given)
 
 

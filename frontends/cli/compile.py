@@ -108,7 +108,8 @@ def _require_ahead(given: dict[str, Any], phase: str) -> None:
 
     if phase not in PHASE_NAMES:
         return  # the driver says so
-    late = sorted(name for name in given if PHASE_OF_OPTION[name] not in after(phase))
+    # A target may be named again: that is how a module finds its own when it is described in a file.
+    late = sorted(name for name in given if name != "target" and PHASE_OF_OPTION[name] not in after(phase))
     if late:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in late)
         raise UsageError(

@@ -18,6 +18,7 @@ from compiler.ir.printer import print_module
 from compiler.pipelines import PHASE_NAMES, PHASES, after
 from compiler.resources import ResourceStore
 from frontends.onnx.import_graph import import_model
+from runtime import target as targets
 from runtime.errors import InfeasibleError, InputError, UsageError
 from runtime.imagefile import write_image
 from tests.random_gpt import Shape, random_gpt
@@ -70,6 +71,28 @@ def test_graph_phases_resume_too(tiny_gpt: Path) -> None:
         lower(module, resources, OPTIONS, to="size")
         texts.append(print_module(module))
     assert texts[0] == texts[1]
+
+
+def test_resuming_after_every_single_pass(tiny_gpt: Path) -> None:
+    """Also inside a phase: the module knows which of its passes are behind it."""
+    dumps: list[str] = []
+    module, resources = import_model(tiny_gpt)
+    lower(module, resources, OPTIONS, to="place", hooks=[lambda _i, _s, m, _t: dumps.append(print_module(m))])
+    for text in dumps[:-1]:
+        resumed = parse_module(text)
+        lower(resumed, resources, OPTIONS, to="place")
+        assert print_module(resumed) == dumps[-1]
+
+
+def test_a_target_of_ones_own_is_named_again(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(targets.TARGET_DIR.joinpath("mini-32x32.toml").read_text().replace("mini-32x32", "mine"))
+    own = dataclasses.replace(OPTIONS, target=str(path))
+    module, resources = random_gpt(SHAPE, 3)
+    assert lower(module, resources, own, to="size").name == module.attrs["target"] == "mine"
+    with pytest.raises(UsageError, match="sized for 'mine'"):
+        lower(module, resources, OPTIONS)
+    assert lower(module, resources, own).name == "mine"
 
 
 def test_hooks_see_every_pass_and_its_phase() -> None:
