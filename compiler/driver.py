@@ -42,8 +42,8 @@ def lower(
 ) -> Target:
     """Run all phases after the module's own up to `to`, in place; the target it is for.
 
-    The module's `phase` is the last it has finished, `passes` counts those of the next it has behind it. A module
-    that has been sized already keeps the target it was sized for. Raises UsageError for an unknown phase or one that lies
+    The module's `phase` is the last it has finished, `passes` counts those of the next it has behind it. A module that
+    has been sized already keeps the target it was sized for. Raises UsageError for an unknown phase or one that is
     behind, and what the passes raise.
     """
     phase = str(module.attrs.get("phase", "import"))
