@@ -5,6 +5,8 @@ move that ends the wait puts it back on its block's ready list. Later blocks run
 filling it, so the partitions of a multi-threaded run all have work. An output queue hands its words straight to every
 input queue of its tree, when all have room; capacities are those of the hardware's input queues.
 
+Partitions run at the same time, each in a thread; `runtime.rings` says what they share.
+
 Every routine here is fp32 without contraction, see `runtime.mathlib`.
 """
 
@@ -60,6 +62,7 @@ from runtime.mathlib import widen
 from runtime.rings import (
     free_words,
     given,
+    poll,
     read_ring,
     ready_words,
     slot,
@@ -70,6 +73,7 @@ from runtime.rings import (
     write_ring,
 )
 from runtime.state import (
+    AWAY_COUNT,
     C_BASE,
     C_BYTES,
     C_FIFO,
@@ -82,11 +86,7 @@ from runtime.state import (
     G_FIRST,
     R_BASE,
     R_HEAD,
-    R_HEAD_SEEN,
-    R_READER,
     R_TAIL,
-    R_TAIL_SEEN,
-    R_WRITER,
     S_INSTRUCTIONS,
     S_MACS,
     S_WORDS,
@@ -118,6 +118,8 @@ OVERLAP = -1
 I_ADD, I_SUB, I_MUL, I_DIV, I_MOD, I_MIN, I_MAX, I_AND, I_SHR, I_EQ = (
     FN_ALU[name] for name in ("add", "sub", "mul", "div", "mod", "min", "max", "and", "shr", "eq")
 )
+POLL_INTERVAL = 32  # task starts between two looks at the rings to other partitions
+
 Int = Any  # inside compiled code: a 64-bit integer
 
 
@@ -234,20 +236,20 @@ def _vector(s: State, p: Int, t: Int, pc: Int, done: Int) -> tuple[Int, Int, Int
     if ready and _is_ring(a_kind):
         ready = min(ready, ready_words(s.ring, a))
         if ready == 0:
-            wait_on(s.task, s.ring, t, a, 0)
+            wait_on(s, p, t, a, 0)
     if ready and _is_ring(b_kind):
         ready = min(ready, ready_words(s.ring, b))
         if ready == 0:
-            wait_on(s.task, s.ring, t, b, 0)
+            wait_on(s, p, t, b, 0)
     if ready and d_kind == OUT:
         room, full = tree_room(s.ring, s.first, s.sinks, dst)
         ready = min(ready, room)
         if ready == 0:
-            wait_on(s.task, s.ring, t, full, 1)
+            wait_on(s, p, t, full, 1)
     if ready and d_kind == FIFO:
         ready = min(ready, free_words(s.ring, dst))
         if ready == 0:
-            wait_on(s.task, s.ring, t, dst, 1)
+            wait_on(s, p, t, dst, 1)
     if ready == 0:
         return done, length, OK
 
@@ -372,13 +374,13 @@ def _alu(fn: Int, a: Int, b: Int) -> Int:
 
 
 @called
-def _host_send(s: State, t: Int) -> None:
+def _host_send(s: State, p: Int, t: Int) -> None:
     """Put the host lane's words on the wire while there is room."""
     tree = s.core[s.task[t, T_CORE], C_OUT]
     while s.task[t, T_NEXT] < s.task[t, T_LAST]:
         count, full = tree_room(s.ring, s.first, s.sinks, tree)
         if count == 0:
-            wait_on(s.task, s.ring, t, full, 1)
+            wait_on(s, p, t, full, 1)
             return
         start = s.task[t, T_NEXT]
         count = min(count, s.task[t, T_LAST] - start)
@@ -391,14 +393,14 @@ def _host_send(s: State, t: Int) -> None:
 
 
 @called
-def _host_receive(s: State, t: Int) -> None:
+def _host_receive(s: State, p: Int, t: Int) -> None:
     """Take the words that have come on a host lane."""
     r = s.core[s.task[t, T_CORE], C_IN]
     while s.task[t, T_NEXT] < s.task[t, T_LAST]:
         start = s.task[t, T_NEXT]
         count = min(ready_words(s.ring, r), s.task[t, T_LAST] - start)
         if count == 0:
-            wait_on(s.task, s.ring, t, r, 0)
+            wait_on(s, p, t, r, 0)
             return
         for j in range(count):
             s.host_out[start + j] = s.words[s.ring[r, R_BASE] + slot(s.ring, r, R_HEAD, j)]
@@ -436,7 +438,9 @@ def _step(s: State, p: Int, t: Int) -> tuple[Int, Int]:
             s.task[t, T_DONE] = 0 if done == length else done
             if done == length:
                 pc += 1
-            elif s.task[t, T_WAIT] >= 0:
+                continue
+            executed -= 1
+            if s.task[t, T_WAIT] >= 0:
                 break
         elif op == ALU_OP:
             fn = s.code[pc, FN]
@@ -465,62 +469,62 @@ def _step(s: State, p: Int, t: Int) -> tuple[Int, Int]:
             s.task[t, T_MOVED] = 0
             pc = s.code[pc, TARGET]
         elif op == HOST_SEND:
-            _host_send(s, t)
+            _host_send(s, p, t)
+            executed -= 1
             break
         elif op == HOST_RECEIVE:
-            _host_receive(s, t)
+            _host_receive(s, p, t)
+            executed -= 1
             break
     s.task[t, T_PC] = pc
     s.stats[p, S_INSTRUCTIONS] += executed
     return fault, value
 
 
+@inlined
+def _latest(s: State, p: Int) -> Int:
+    """The latest group of partition p with ready tasks, or -1."""
+    for g in range(s.span[p + 1] - 1, s.span[p] - 1, -1):
+        if s.group[g, G_COUNT] > 0:
+            return g
+    return -1
+
+
+@inlined
+def _pop(group: Any, ready: Any, g: Int) -> Int:
+    first = group[g, G_FIRST]
+    group[g, G_FIRST] = 0 if first + 1 == group[g, G_CAPACITY] else first + 1
+    group[g, G_COUNT] -= 1
+    return ready[group[g, G_BASE] + first]
+
+
 @entry
-def run(s: State, p: Int, budget: Int) -> Int:
+def run(s: State, p: Int, budget: Int, patience: Int) -> Int:
     """Run ready tasks of partition p, latest block first, for about `budget` task starts.
 
-    Returns 1 if tasks are still ready, 0 if all wait, -1 after a fault, which is then in fault[p].
+    Ends before if all its tasks wait, and still do after `patience` looks at the rings to other partitions.
+    Returns the number of task starts. A task with a fault never starts again; fault[p] tells of the first one, in task
+    order, which no schedule changes.
     """
-    low, high = s.span[p], s.span[p + 1]
-    while budget > 0:
-        g = high - 1
-        while g >= low and s.group[g, G_COUNT] == 0:
-            g -= 1
-        if g < low:
-            return 0
-        batch = s.group[g, G_COUNT]
-        budget -= batch
-        for _ in range(batch):
-            first = s.group[g, G_FIRST]
-            t = s.ready[s.group[g, G_BASE] + first]
-            s.group[g, G_FIRST] = 0 if first + 1 == s.group[g, G_CAPACITY] else first + 1
-            s.group[g, G_COUNT] -= 1
+    started: Int = np.int64(0)
+    looks: Int = np.int64(0)
+    while started < budget and looks < patience:
+        g = _latest(s, p)
+        if g < 0:
+            if s.away[p, AWAY_COUNT] == 0:
+                break
+            looks = 0 if poll(s, p) else looks + 1
+            continue
+        looks = 0
+        for _ in range(min(s.group[g, G_COUNT], POLL_INTERVAL)):
+            t = _pop(s.group, s.ready, g)
+            started += 1
             fault, value = _step(s, p, t)
-            if fault:
+            if fault and (s.fault[p, X_CODE] == OK or t < s.fault[p, X_TASK]):
                 s.fault[p, X_CODE], s.fault[p, X_TASK] = fault, t
                 s.fault[p, X_PC], s.fault[p, X_VALUE] = s.task[t, T_PC], value
-                return -1
-    return 1
-
-
-@entry
-def publish(s: State, rings: Any) -> Int:
-    """Show each side of the rings between partitions what the other has done; the number of rings that changed."""
-    changed = 0
-    for r in rings:
-        if s.ring[r, R_TAIL_SEEN] == s.ring[r, R_TAIL] and s.ring[r, R_HEAD_SEEN] == s.ring[r, R_HEAD]:
-            continue
-        changed += 1
-        s.ring[r, R_TAIL_SEEN] = s.ring[r, R_TAIL]
-        s.ring[r, R_HEAD_SEEN] = s.ring[r, R_HEAD]
-        reader, writer = s.ring[r, R_READER], s.ring[r, R_WRITER]
-        if reader >= 0 and ready_words(s.ring, r):
-            s.ring[r, R_READER] = -1
-            wake(s.task, s.group, s.ready, reader)
-        if writer >= 0 and free_words(s.ring, r):
-            s.ring[r, R_WRITER] = -1
-            wake(s.task, s.group, s.ready, writer)
-    return changed
+        poll(s, p)
+    return started
 
 
 @entry

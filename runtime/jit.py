@@ -17,6 +17,7 @@ from numba.core.caching import FunctionCache
 
 # Numba looks for changes only in the file of the function called from Python; these files are compiled into it.
 _SOURCES = (
+    "atomics.py",
     "elements.py",
     "encode.py",
     "fabric.py",

@@ -20,6 +20,7 @@ from runtime.image import Block, Image, PortLane
 from runtime.isa import REGISTERS, Program
 from runtime.partition import partition
 from runtime.state import (
+    AWAY_FIRST,
     C_BASE,
     C_BYTES,
     C_FIFO,
@@ -79,7 +80,6 @@ class Loaded:
     lanes_out: list[PortLane]
     senders: Array  # tasks of the host's input lanes
     receivers: Array  # tasks of its output lanes
-    crossing: Array  # rings between partitions
 
     @property
     def cores(self) -> int:
@@ -169,11 +169,13 @@ def load(image: Image, threads: int) -> Loaded:
     buffer, base = memory.allocate(image, size, 4 * int(depth.sum()))
     memory.fill(image, buffer, base, size)
     core = _core_table(image, units, readers, senders, rings, base, size)
-    blocks = partition(image, threads)
-    parts = _unit_partitions(core_blocks(image), blocks, units, rings, wires)
+    block = core_blocks(image)
+    within = (rings.writer >= 0) & (rings.writer < units.cores) & (rings.owner < units.cores)
+    blocks = partition(image, threads, block[rings.writer[within]], block[rings.owner[within]])
+    parts = _unit_partitions(block, blocks, units, rings, wires)
     cross = (rings.writer >= 0) & (parts[rings.writer] != parts[rings.owner])
     task = _task_table(code, units)
-    group, span = _groups(core_blocks(image), blocks, units, parts, task)
+    group, span = _groups(block, blocks, units, parts, task)
     state = State(
         code=code.rows,
         words=buffer.view(np.int32),
@@ -189,6 +191,7 @@ def load(image: Image, threads: int) -> Loaded:
         ready=np.zeros(len(task), np.int64),
         group=group,
         span=span,
+        away=np.zeros((len(span) - 1, AWAY_FIRST + 2 * int(cross.sum())), np.int64),
         host_in=np.zeros(1, np.int32),
         host_out=np.zeros(1, np.int32),
         scratch=np.zeros((len(span) - 1, 3, CHUNK), np.float32),
@@ -201,7 +204,7 @@ def load(image: Image, threads: int) -> Loaded:
         code=code,
         x=x,
         y=y,
-        block=core_blocks(image),
+        block=block,
         owner=rings.owner,
         queue=rings.queue,
         writer=rings.writer,
@@ -209,7 +212,6 @@ def load(image: Image, threads: int) -> Loaded:
         lanes_out=lanes_out,
         senders=len(task) - len(lanes_in) - len(lanes_out) + np.arange(len(lanes_in)),
         receivers=len(task) - len(lanes_out) + np.arange(len(lanes_out)),
-        crossing=np.flatnonzero(cross),
     )
 
 

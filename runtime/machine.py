@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,7 +35,9 @@ from runtime.text import safe
 Words = np.ndarray[Any, np.dtype[np.int32]]
 Progress = Callable[[int, int], None]
 
-BUDGET = 4096  # task starts of a partition between two barriers; a millisecond or so
+BUDGET = 1 << 18  # task starts between two reports of progress; some tens of milliseconds
+PATIENCE = 1000  # looks at the rings to other partitions before an idle partition pauses; a tenth of a millisecond
+PAUSE = 1e-4  # seconds
 
 
 @dataclass(frozen=True)
@@ -95,23 +98,43 @@ class Machine:
         return bool(left.any() or (task[:, T_NEXT] < task[:, T_LAST]).any() or (task[:, T_MOVED] > 0).any())
 
     def _run(self, progress: Progress | None, wanted: int) -> None:
-        """Rounds: all partitions run for a while, then each sees what others did to the rings between them."""
-        state, crossing = self._state, self.loaded.crossing
-        first = self._state.task[self.loaded.receivers, T_NEXT].sum()
-        with ThreadPoolExecutor(max(1, self._parts - 1)) as pool:
-            busy = True
-            while busy:
-                others = [pool.submit(interpreter.run, state, p, BUDGET) for p in range(1, self._parts)]
-                results = [interpreter.run(state, 0, BUDGET), *(other.result() for other in others)]
-                if min(results) < 0:
-                    raise self._fault(results.index(-1))
-                changed = interpreter.publish(state, crossing) if len(crossing) else 0
-                busy = changed > 0 or max(results) > 0
-                if progress is not None:
-                    progress(int(state.task[self.loaded.receivers, T_NEXT].sum() - first), wanted)
+        """Rounds, until one in which no task started: then the machine is at rest (see `runtime.rings`)."""
+        task, receivers = self._state.task, self.loaded.receivers
+        first = task[receivers, T_NEXT].sum()
 
-    def _fault(self, partition: int) -> MachineFault:
-        loaded, fault = self.loaded, self._state.fault[partition]
+        def report() -> None:
+            if progress is not None:
+                progress(int(task[receivers, T_NEXT].sum() - first), wanted)
+
+        with ThreadPoolExecutor(max(1, self._parts - 1)) as pool:
+            started = 1
+            while started:
+                idle = [False] * self._parts
+                others = [pool.submit(self._work, p, idle) for p in range(1, self._parts)]
+                started = self._work(0, idle, report) + sum(other.result() for other in others)
+        if self._state.fault[:, X_CODE].any():
+            raise self._fault()
+
+    def _work(self, p: int, idle: list[bool], report: Callable[[], None] = lambda: None) -> int:
+        """Run partition p until all partitions seem idle; the number of task starts."""
+        total = 0
+        try:
+            while True:
+                started = int(interpreter.run(self._state, p, BUDGET, PATIENCE))
+                idle[p] = started == 0
+                total += started
+                report()
+                if all(idle):
+                    return total
+                if idle[p]:
+                    time.sleep(PAUSE)
+        finally:
+            idle[p] = True  # lets the others end, also when this one was interrupted
+
+    def _fault(self) -> MachineFault:
+        """The fault of the first task that has one."""
+        loaded, faults = self.loaded, self._state.fault[self._state.fault[:, X_CODE] > 0]
+        fault = faults[np.argmin(faults[:, X_TASK])]
         code, message = interpreter.FAULTS[int(fault[X_CODE])]
         place = loaded.place(int(fault[X_TASK]))
         instr = loaded.code.source[int(fault[X_PC])]

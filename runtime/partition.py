@@ -1,4 +1,4 @@
-"""Dividing an image's blocks among threads: contiguous runs of blocks with about equal work."""
+"""Dividing an image's blocks among threads: contiguous runs with about equal work and few rings between them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from runtime.isa import Fmac, Instr, Loop, Mem, Program, operands
 Array = np.ndarray[Any, Any]
 
 UNKNOWN = 8  # assumed value of an extent or count that is in a register
-FABRIC_COST, ELEMENT_COST, FMAC_COST, INSTRUCTION_COST = 10.0, 1.0, 0.15, 20.0  # about nanoseconds
+FABRIC_COST, ELEMENT_COST, FMAC_COST, INSTRUCTION_COST = 12.0, 2.0, 0.35, 10.0  # about nanoseconds
+TOLERANCE = 0.05  # of a partition's work, by which a cut may miss equal work for fewer crossing rings
 
 
 def _instruction_work(instr: Instr) -> float:
@@ -30,11 +31,23 @@ def _program_work(program: Program) -> float:
     return sum(_instruction_work(instr) for task in program.tasks for instr in task.body)
 
 
-def partition(image: Image, threads: int) -> Array:
-    """The partition of every block, ascending; each of `threads` gets at least one block if there are that many."""
+def partition(image: Image, threads: int, writer: Array, reader: Array) -> Array:
+    """The partition of every block, ascending; some may be left without blocks and are not counted.
+
+    writer, reader: the blocks at the ends of every ring that joins two cores.
+    """
     work = np.array([0.0, *map(_program_work, image.programs)])[image.cores["program"] + 1]
-    total = np.cumsum([work[block.first : block.first + block.rows * block.cols].sum() for block in image.blocks])
-    before = np.concatenate([[0.0], total[:-1]])
-    parts = np.minimum((before + total) / 2 / max(total[-1], 1.0) * threads, threads - 1).astype(np.int64)
-    _, dense = np.unique(parts, return_inverse=True)
+    total = np.cumsum(
+        [0.0] + [work[block.first : block.first + block.rows * block.cols].sum() for block in image.blocks]
+    )
+    # Rings between the blocks before k and those from k on.
+    opened = np.bincount(np.minimum(writer, reader) + 1, minlength=len(total) + 1)
+    closed = np.bincount(np.maximum(writer, reader) + 1, minlength=len(total) + 1)
+    crossing = np.cumsum(opened - closed)[: len(total)]
+    cuts = []
+    for share in np.arange(1, threads) / threads:
+        miss = np.abs(total - share * total[-1])
+        allowed = np.maximum(miss.min(), TOLERANCE / threads * total[-1])
+        cuts.append(np.lexsort((miss, crossing, miss > allowed))[0])
+    _, dense = np.unique(np.searchsorted(cuts, np.arange(len(image.blocks)), side="right"), return_inverse=True)
     return dense

@@ -24,13 +24,16 @@ CORE_COLUMNS = C_FIFO + 1
 T_PC, T_DONE, T_CORE, T_MOVED, T_GROUP, T_WAIT, T_ROOM, T_NEXT, T_LAST = range(9)
 TASK_COLUMNS = 9
 
-# Columns of `ring`. Counters run modulo twice the depth, so that full and empty differ. The owner of each end sees the
-# other end's counter as last published (`*_SEEN`): at once inside a partition, at the next barrier between partitions.
-R_HEAD, R_TAIL, R_HEAD_SEEN, R_TAIL_SEEN, R_DEPTH, R_BASE, R_READER, R_WRITER = range(8)
+# Columns of `ring`: counters of the words taken and put, modulo twice the depth, so that full and empty differ; depth;
+# first word; task that waits for words and task that waits for room (-1: none), unused between partitions.
+R_HEAD, R_TAIL, R_DEPTH, R_BASE, R_READER, R_WRITER = range(6)
 RING_COLUMNS = 8  # one cache line
 
 # Columns of `group`: a ring buffer of ready tasks inside `ready`.
 G_BASE, G_CAPACITY, G_FIRST, G_COUNT = range(4)
+
+# Columns of `away`: the number of tasks listed, and the first of them.
+AWAY_COUNT, AWAY_FIRST = 0, 8
 
 # Columns of `stats`, a row per partition.
 S_INSTRUCTIONS, S_WORDS, S_MACS = range(3)
@@ -59,6 +62,7 @@ class State(NamedTuple):
     ready: Array  # i64
     group: Array  # i64 [groups, 4]
     span: Array  # i64 [partitions + 1]: groups of each partition
+    away: Array  # i64 [partitions, 8 + ends of crossing rings]: tasks that wait on other partitions, after their number
     host_in: Array  # i32, words the host sends
     host_out: Array  # i32, words the host has received
     scratch: Array  # f32 [partitions, 3, CHUNK]

@@ -59,6 +59,19 @@ def test_random_gpts_compute_what_their_graph_says(shape: Shape, options: Option
     check(shape, options, seed)
 
 
+def test_threads_and_repetition_change_no_bit() -> None:
+    """Threads race for real: rings between partitions are read while they are written."""
+    module, resources = random_gpt(Shape(2, 4, 8, 64, 97, 32), seed=5)
+    target = lower(module, resources, Options("mini-32x32", deterministic_limit=0.0))
+    image = build(module, resources, target, {})
+    ids = np.random.default_rng(5).integers(0, 97, (3, 32))
+    wanted = load(image, threads=1).run(ids=ids)["logits"]
+    for threads in (2, 3):
+        session = load(image, threads=threads)
+        for _ in range(5):
+            assert np.array_equal(session.run(ids=ids)["logits"], wanted)
+
+
 @pytest.mark.slow
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(shape=SHAPES, options=OPTIONS, seed=st.integers(0, 1000))

@@ -1,0 +1,41 @@
+"""Loads and stores that order memory between threads, for compiled code on any processor.
+
+`store_release` makes everything its thread wrote or read before it happen before whatever follows a `load_acquire` in
+another thread that sees the stored value.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+_BYTES = 8  # of an item; arrays are aligned to at least that
+
+
+def _item(context: Any, builder: Any, array_type: Any, array: Any, row: Any, column: Any) -> Any:
+    view = context.make_array(array_type)(context, builder, array)
+    return cgutils.get_item_pointer(context, builder, array_type, view, [row, column], wraparound=False)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load_acquire(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
+    """array[row, column] of an i64 array."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load_atomic(_item(context, builder, array, *args), "acquire", _BYTES)
+
+    return types.int64(array, types.intp, types.intp), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store_release(typingctx: Any, array: Any, row: Any, column: Any, value: Any) -> Any:
+    """array[row, column] = value, in an i64 array."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store_atomic(args[3], _item(context, builder, array, *args[:3]), "release", _BYTES)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp, types.int64), codegen
