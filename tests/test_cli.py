@@ -292,6 +292,7 @@ def test_damaged_weights_are_found(refused: Any, gpt_wse: Path, tmp_path: Path) 
     data[-5] ^= 1
     (tmp_path / "bad.wse").write_bytes(data)
     refused(1, ["sha256"], "validate", tmp_path / "bad.wse")
+    refused(1, ["sha256"], "run", tmp_path / "bad.wse", "--tokens", "1")
 
 
 def test_illegal_image(wsec: Any, gpt_image: Image, tmp_path: Path) -> None:

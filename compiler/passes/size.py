@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -70,17 +71,24 @@ def _infeasible(
     weights = sum(
         math.prod(ctx.resources.info(str(op.attrs["sym_name"])).shape) for op in module.body.find("builtin.resource")
     )
-    have = f"{target.name} has {target.cores} cores of {target.memory_bytes // 1024} KiB; the limit is {limit}"
+    wafer = target.cores * target.memory_bytes / 1e6
+    have = (
+        f"{target.name} has {target.cores} cores of {target.memory_bytes // 1024} KiB ({wafer:.1f} MB); "
+        f"the limit is {limit} cores"
+    )
+    options = module.attrs.get("options", {})
+    each = 2 if isinstance(options, Mapping) and options.get("precision") == "fp16" else 4
+    need = f"{weights} weights of {each} bytes, {weights * each / 1e6:.1f} MB"
     if least is None:
         misfits = [f"{flow.name_of(op)} ({op.loc})" for op in sizer.misfits()]
         who = f"no shape of {', '.join(misfits)} fits" if misfits else "no choice of lanes fits all kernels into"
         return InfeasibleError(
-            f"{who} the cores' memory and the wafer's sides ({weights} weights in all); {have}",
+            f"{who} the cores' memory and the wafer's sides ({need}); {have}",
             code="does-not-fit",
             hint="use a larger target, --precision fp16, or a smaller --max-seq",
         )
     return InfeasibleError(
-        f"the model needs at least {least.cores} cores ({weights} weights, caches for the longest sequence); {have}",
+        f"the model needs at least {least.cores} cores ({need}, and caches for the longest sequence); {have}",
         code="does-not-fit",
         hint="raise --max-cores, or use a larger target, --precision fp16, or a smaller --max-seq",
     )

@@ -33,7 +33,7 @@ def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     from frontends.cli.files import write_npz
-    from runtime.imagefile import read_image
+    from runtime.imagefile import read_image, verify_weights
     from runtime.session import Session
 
     if args.output is not None:
@@ -41,6 +41,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     image = read_image(args.image)
     inputs = _inputs(args, image)
     console.progress("loading")
+    verify_weights(args.image)  # a damaged weight would show in no other way
     session = Session(image, args.threads)
     outputs = session.run(**inputs, progress=lambda done, total: console.progress("running", done, total))
     if args.output is not None:
