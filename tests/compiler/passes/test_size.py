@@ -83,7 +83,7 @@ def test_too_few_cores() -> None:
     error = caught.value
     assert (error.code, error.exit_code) == ("does-not-fit", 3)
     needs = re.search(r"needs at least (\d+) cores", error.message)
-    assert needs is not None and "mini-32x32 has 1024 cores of 48 KiB; the limit is 10" in error.message
+    assert needs is not None and "mini-32x32 has 1024 cores of 48 KiB (50.3 MB); the limit is 10" in error.message
     # What it says it needs is enough, and no less is.
     assert cores(sized(max_cores=int(needs[1]))) <= int(needs[1])
     with pytest.raises(InfeasibleError):
