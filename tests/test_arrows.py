@@ -12,7 +12,14 @@ ROOT = Path(__file__).parent.parent
 OURS = ("compiler", "frontends", "runtime", "wsec")
 # What `compiler` may know of the machine: its description, and never what executes it.
 MACHINE_DESCRIPTION = {"target", "isa", "image", "geometry", "stream", "errors"}
-COMPILER_FOR_FRONTENDS = ("compiler.ir", "compiler.dialects", "compiler.resources", "compiler.dims")
+# What a front end may know of the compiler: the languages it writes (the IR, and the placement problem), and no search.
+COMPILER_FOR_FRONTENDS = (
+    "compiler.ir",
+    "compiler.dialects",
+    "compiler.resources",
+    "compiler.dims",
+    "compiler.place.problem",
+)
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -61,6 +68,7 @@ def test_imports_run_downhill(folder: str) -> None:
         ("compiler/driver.py", "frontends.onnx.load.load_model"),
         ("frontends/onnx/load.py", "runtime.image.Image"),
         ("frontends/onnx/load.py", "compiler.driver.lower"),
+        ("frontends/ispd2020/problem.py", "compiler.place.placer.place"),
         ("frontends/hf/export.py", "frontends.cli.main.main"),
     ],
 )

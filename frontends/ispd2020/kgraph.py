@@ -8,8 +8,8 @@
     dblock[5] f=2048 h=7 w=7 name='k5'      formal arguments F H W, though in small letters
     conv[1]:y -> dblock[5]:x, shape:[14][14][512]
 
-Files come from strangers: sizes are bounded, and whatever is wrong is told with its line. Independent of `scorer`, which
-reads the same files its own way.
+Files come from strangers: sizes are bounded, and whatever is wrong is told with its line. Independent of `scorer`,
+which reads the same files its own way.
 """
 
 from __future__ import annotations
@@ -148,6 +148,8 @@ class _Parser:
                 raise self.fail(f"the line is longer than {MAX_LINE:,} characters")
             line = raw.strip()
             if opened:
+                if "(*" in line:
+                    raise self.fail(f"a comment in a comment: the one of line {opened} has no end *)")
                 body, closing, rest = line.partition("*)")
                 self._header_line(body.strip())
                 opened = 0 if closing else opened
@@ -257,6 +259,9 @@ class _Parser:
             raise self.fail("T and U differ; the contest's formulas know one stride only")
         if kind != "conv" and formal["F"] % 4:
             raise self.fail(f"F={formal['F']} of a {kind} is not a multiple of 4")
+        odd = [key for key in "HW" if kind == "cblock" and formal[key] % 2]
+        if odd:
+            raise self.fail(f"{odd[0]}={formal[odd[0]]} of a cblock is odd, and the contest's formulas halve it")
         return formal
 
     def _edge(self, line: str) -> None:

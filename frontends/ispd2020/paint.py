@@ -1,9 +1,9 @@
 """Writes a placement in the contest's text form (`.paint`).
 
-    k5 = dblock( H W F  h w  c1 c2 c3  k1 k2 k3 )
-    k5 : name('k5)
-    k5 : place(0 148 R0)
-    kmap = union( k1 k5 k7 )
+k5 = dblock( H W F  h w  c1 c2 c3  k1 k2 k3 )
+k5 : name('k5)
+k5 : place(0 148 R0)
+kmap = union( k1 k5 k7 )
 """
 
 from __future__ import annotations

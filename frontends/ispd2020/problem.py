@@ -12,7 +12,8 @@ def problem_of(case: Case) -> Problem:
     """Kernels in the order of the case; lengths in tiles, times in cycles, memory in words."""
     longest = max(case.width, case.height)
     kernels = tuple(
-        PlacedKernel(kernel.name, KernelShapes(convolutions_of(kernel), case.memory, longest)) for kernel in case.kernels
+        PlacedKernel(kernel.name, KernelShapes(convolutions_of(kernel), case.memory, longest))
+        for kernel in case.kernels
     )
     nets = tuple(Net(edge.source, edge.sink) for edge in case.edges)
     objective = Objective(case.time_weight, case.wire_weight, case.adapter_weight)

@@ -19,7 +19,7 @@ from fractions import Fraction
 
 @dataclass(frozen=True)
 class Conv:
-    """Formal arguments. H and W are fractions, since a block halves them."""
+    """Formal arguments. H and W are fractions, since a cblock halves them."""
 
     H: Fraction
     W: Fraction
