@@ -30,7 +30,7 @@ __all__ = ["WsecError", "check", "compile", "export", "load", "main", "validate"
 def export(model: str, output: str | Path, **options: Any) -> ExportReport:
     """Write a Hugging Face GPT as ONNX. `model`: a preset, a checkpoint folder or a hub name.
 
-    Options: `seed`, `layers`, `width`, `heads`, `vocab`, `ctx`, `precision`, `exporter`, `validate`; see
+    Options: `seed`, `layers`, `width`, `heads`, `vocab`, `ctx`, `precision`, `exporter`, `weights`, `validate`; see
     `frontends.hf.export.export`. Raises InputError, and NumericsError if the file disagrees with torch.
     """
     from frontends.hf import export as exporter

@@ -22,6 +22,7 @@ import numpy as np
 from compiler.ir.core import Op, Symbol
 from compiler.ir.defs import resource_def
 from runtime.errors import InputError
+from runtime.extents import extents
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -133,6 +134,20 @@ class ResourceStore:
         """
         data = self._entries[name].data
         return isinstance(data, _Range) and data.path.suffix != ".safetensors"
+
+    def is_zero(self, name: str) -> bool:
+        """Whether all elements are zeros. Stops at the first that is not; holes of sparse files are not read.
+
+        Raises KeyError if there is none, InputError if its file has gone.
+        """
+        entry = self._entries[name]
+        if isinstance(entry.data, np.ndarray):
+            return not entry.data.any()
+        with _reading(entry.data.path) as file:
+            for start, end, hole in extents(file.fileno(), entry.data.offset, entry.nbytes):
+                if not hole and any(any(chunk) for chunk in _file_chunks(file, start, end - start)):
+                    return False
+        return True
 
     def merge(self, other: ResourceStore) -> None:
         """Take over the tensors of `other` that are not here yet, by reference."""

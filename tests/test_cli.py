@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from small import SMALL
+from small import SMALL, TINY
 
 from frontends.cli import target as target_verb
 from frontends.cli.main import main
@@ -323,6 +323,17 @@ def test_same_graph_with_other_weights_is_another_model(refused: Any, gpt: Path,
     changed[100] ^= 1
     data.write_bytes(changed)
     refused(1, ["not compiled from this model"], "check", model, gpt_wse, "--tokens", "2")
+
+
+def test_model_without_weights_compiles_but_proves_nothing(refused: Any, wsec: Any, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    model, image = tmp_path / "none.onnx", tmp_path / "none.wse"
+    shape = [f"--{name}={value}" for name, value in TINY.items()]
+    exported = wsec("export", "-m", "cerebras-gpt-111m", "--weights", "none", *shape, "-o", model)
+    assert exported.code == 0 and "no weights" in exported.out
+    assert wsec("compile", model, *FLAGS, "-o", image).code == 0
+    assert wsec("validate", image).code == 0
+    refused(1, ["no-weights", "zeros"], "check", model, image, "--tokens=2")
 
 
 def test_module_without_its_weights(refused: Any, wsec: Any, gpt: Path, tmp_path: Path) -> None:

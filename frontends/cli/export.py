@@ -12,7 +12,10 @@ DESCRIPTION = """\
 Build a Hugging Face GPT-2 style model and export it with torch.onnx.export.
 
 -m takes a preset (cerebras-gpt-111m, -256m, -590m, -1.3b, -2.7b, -6.7b, -13b: published shape, random weights), a local
-checkpoint folder, or a name on the Hugging Face hub. Needs: pip install 'wsec[gpt]'"""
+checkpoint folder, or a name on the Hugging Face hub. Needs: pip install 'wsec[gpt]'
+
+--weights none writes the real graph at its real size with a sparse data file: no weights, no disk space. It compiles
+like any other model; there is nothing to check it against."""
 
 
 def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -32,6 +35,9 @@ def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "--precision", choices=("fp32", "fp16"), default="fp32", help="of the weights in the file (fp32)"
     )
     parser.add_argument("--exporter", choices=("dynamo", "legacy"), default="dynamo", help="torch's exporter (dynamo)")
+    parser.add_argument(
+        "--weights", choices=("real", "none"), default="real", help="none: holes in a sparse file (real)"
+    )
     parser.add_argument("--no-validate", action="store_true", help="do not compare the file with torch")
 
 
@@ -50,10 +56,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
         ctx=args.ctx,
         precision=args.precision,
         exporter=args.exporter,
+        weights=args.weights,
         validate=not args.no_validate,
         progress=console.progress,
     )
-    agrees = "not validated" if report.max_error is None else f"max|err|/max|ref| against torch {report.max_error:.1e}"
+    if report.max_error is not None:
+        agrees = f"max|err|/max|ref| against torch {report.max_error:.1e}"
+    else:
+        agrees = "no weights" if args.weights == "none" else "not validated"
     console.out(
         f"{report.path}: {report.parameters:,} parameters, {report.nodes} nodes, opset {report.opset}, {agrees}, "
         f"{report.seconds:.1f} s"

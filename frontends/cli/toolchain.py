@@ -165,9 +165,10 @@ def check_model(
 
     Token ids are uniform, float inputs standard normal (small integers for a model that must agree exactly). Without
     `image` the model is compiled with `options` first. Raises InputError if `image` was not compiled from this model,
-    or if the inputs do not fit it, and what compiling and running raise.
+    if the inputs do not fit it, or if the model has no weights, and what compiling and running raise.
     """
     opened = open_module(path, progress=progress)
+    _require_weights(opened.resources, path)
     source: Any = opened.module.attrs["source"]
     precision = _precision(image) if image else (options or Options()).precision
     exact = is_exact(opened.module, opened.resources, precision)
@@ -187,6 +188,18 @@ def check_model(
     wanted, reference_seconds = reference(path, inputs)
     outputs = compare_all(got, wanted, tolerance(precision, exact=exact))
     return CheckReport(outputs, precision, tokens, batch, seed, session.stats.seconds, reference_seconds)
+
+
+def _require_weights(resources: ResourceStore, path: Path) -> None:
+    """Zeros everywhere agree with anything: raises InputError if that is all the model's data file holds."""
+    names = [name for name in resources if resources.in_model(name) and resources.info(name).dtype.startswith("f")]
+    if names and all(resources.is_zero(name) for name in names):
+        raise InputError(
+            "all weights are zeros; comparing would prove nothing",
+            code="no-weights",
+            where=str(path),
+            hint="a model exported with --weights none can be compiled and validated, not checked",
+        )
 
 
 def _precision(image: Image) -> str:

@@ -11,7 +11,7 @@ from frontends.hf.configs import PRESETS, GptConfig
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from transformers import GPT2LMHeadModel
+    from transformers import GPT2Config, GPT2LMHeadModel
 
 INIT_STD = 0.02  # GPT-2's initialisation scale
 
@@ -24,9 +24,21 @@ def build_model(name: str, *, seed: int, overrides: dict[str, int]) -> GPT2LMHea
 
     Raises InputError for a configuration that makes no sense, or a checkpoint that is not there or not a GPT-2.
     """
+    config = preset_config(name, overrides)
+    return pretrained_model(name) if config is None else random_model(config, seed)
+
+
+def model_config(name: str, *, overrides: dict[str, int]) -> GPT2Config:
+    """The configuration of what `build_model` would build, without any weights. Raises InputError likewise."""
+    preset = preset_config(name, overrides)
+    return pretrained_config(name) if preset is None else hf_config(preset)
+
+
+def preset_config(name: str, overrides: dict[str, int]) -> GptConfig | None:
+    """The shape of a preset, None if `name` is none. Raises InputError for one that makes no sense."""
     config = PRESETS.get(name.lower())
     if config is not None:
-        return random_model(checked(replace(config, **overrides)), seed)
+        return checked(replace(config, **overrides))
     if overrides:
         raise InputError(
             f"--{next(iter(overrides))} changes the shape of a preset; {name} is a checkpoint, whose shape is fixed",
@@ -34,7 +46,7 @@ def build_model(name: str, *, seed: int, overrides: dict[str, int]) -> GPT2LMHea
             where=name,
             hint=f"presets: {', '.join(PRESETS)}",
         )
-    return pretrained_model(name)
+    return None
 
 
 def checked(config: GptConfig) -> GptConfig:
@@ -51,11 +63,11 @@ def checked(config: GptConfig) -> GptConfig:
     return config
 
 
-def random_model(config: GptConfig, seed: int) -> GPT2LMHeadModel:
-    """The model of that shape with random weights; the same seed gives the same weights."""
-    from transformers import GPT2Config, GPT2LMHeadModel
+def hf_config(config: GptConfig) -> GPT2Config:
+    """`config` in transformers' words."""
+    from transformers import GPT2Config
 
-    hf_config = GPT2Config(
+    return GPT2Config(
         n_layer=config.layers,
         n_embd=config.width,
         n_head=config.heads,
@@ -68,7 +80,13 @@ def random_model(config: GptConfig, seed: int) -> GPT2LMHeadModel:
         eos_token_id=config.vocab - 1,
         attn_implementation="eager",
     )
-    model = GPT2LMHeadModel(hf_config)
+
+
+def random_model(config: GptConfig, seed: int) -> GPT2LMHeadModel:
+    """The model of that shape with random weights; the same seed gives the same weights."""
+    from transformers import GPT2LMHeadModel
+
+    model = GPT2LMHeadModel(hf_config(config))
     randomise(model, seed)
     return ready(model)
 
@@ -86,19 +104,30 @@ def randomise(model: GPT2LMHeadModel, seed: int) -> None:
             parameter.normal_(1.0 if is_norm_scale else 0.0, std, generator=generator)
 
 
-def pretrained_model(name: str) -> GPT2LMHeadModel:
-    """A checkpoint from a folder or from the hub, safetensors only. Raises InputError if it cannot be had."""
-    from transformers import AutoConfig, GPT2LMHeadModel
+def pretrained_config(name: str) -> GPT2Config:
+    """The configuration of a checkpoint in a folder or on the hub. Raises InputError if it cannot be had."""
+    from transformers import AutoConfig
 
     local = Path(name).is_dir()
     try:
-        config = AutoConfig.from_pretrained(name, local_files_only=local)
-        if config.model_type != "gpt2":
-            raise InputError(
-                f"this checkpoint is a {config.model_type} model; only gpt2 can be exported",
-                code="not-gpt2",
-                where=name,
-            )
+        config = AutoConfig.from_pretrained(name, local_files_only=local, attn_implementation="eager")
+    except (OSError, ValueError) as error:
+        raise _checkpoint_error(name, local, error) from error
+    if config.model_type != "gpt2":
+        raise InputError(
+            f"this checkpoint is a {config.model_type} model; only gpt2 can be exported",
+            code="not-gpt2",
+            where=name,
+        )
+    return config
+
+
+def pretrained_model(name: str) -> GPT2LMHeadModel:
+    """A checkpoint from a folder or from the hub, safetensors only. Raises InputError if it cannot be had."""
+    from transformers import GPT2LMHeadModel
+
+    config, local = pretrained_config(name), Path(name).is_dir()
+    try:
         model = GPT2LMHeadModel.from_pretrained(
             name, config=config, local_files_only=local, use_safetensors=True, attn_implementation="eager"
         )

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from frontends.hf.build import build_model
-from runtime.errors import InputError, NumericsError
+from frontends.hf.build import build_model, model_config
+from runtime.errors import InputError, NumericsError, UsageError
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel
@@ -27,6 +27,7 @@ TOLERANCE = {"fp32": 2e-5, "fp16": 5e-3}
 
 Precision = Literal["fp32", "fp16"]
 Exporter = Literal["dynamo", "legacy"]
+Weights = Literal["real", "none"]
 Progress = Callable[[str], None]
 
 
@@ -54,16 +55,22 @@ def export(
     ctx: int | None = None,
     precision: Precision = "fp32",
     exporter: Exporter = "dynamo",
+    weights: Weights = "real",
     validate: bool = True,
     progress: Progress | None = None,
 ) -> ExportReport:
     """Write `output` (and `output.data` where the weights go outside): input_ids [batch, seq] -> logits.
 
     `model` is a preset, a checkpoint folder or a hub name (see `build_model`); `layers` ... `ctx` change a preset's
-    shape. Nothing is left behind if it fails. `progress` is told each stage as it begins.
+    shape. With `weights` "none" the graph is the same, but every weight is a hole in a sparse `output.data`: it takes
+    no disk space, reads as zeros, and is never compared with torch. Nothing is left behind if it fails. `progress` is
+    told each stage as it begins.
 
-    Raises InputError for a model that cannot be built, NumericsError if the file disagrees with torch.
+    Raises InputError for a model that cannot be built, NumericsError if the file disagrees with torch, UsageError for
+    `weights` "none" with the legacy exporter, which must have them.
     """
+    if weights == "none" and exporter != "dynamo":
+        raise UsageError("only the dynamo exporter can leave the weights out", code="bad-option")
     _require_torch()
     started = time.monotonic()
     tell = progress or (lambda _stage: None)
@@ -72,19 +79,16 @@ def export(
     _check_writable(output)
     with _quiet(), tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as folder:
         tell("building the model")
-        torch_model = build_model(
-            model, seed=seed, overrides={key: value for key, value in overrides.items() if value is not None}
-        )
-        if precision == "fp16":
-            torch_model = torch_model.half()
-        tell("exporting to ONNX")
+        given = {key: value for key, value in overrides.items() if value is not None}
         draft = Path(folder) / output.name
         try:
-            _export(torch_model, draft, exporter)
+            torch_model = _build(model, seed, given, precision, weights)
+            tell("exporting to ONNX")
+            _export(torch_model, draft, exporter, weights)
         except (RuntimeError, OSError) as problem:
             raise _failed(problem, model) from problem
         error = None
-        if validate:
+        if validate and weights == "real":
             tell("validating against torch")
             error = _validate(torch_model, draft, precision, seed)
         nodes, opset = _describe(draft)
@@ -99,6 +103,17 @@ def export(
         max_error=error,
         seconds=time.monotonic() - started,
     )
+
+
+def _build(name: str, seed: int, overrides: dict[str, int], precision: Precision, weights: Weights) -> GPT2LMHeadModel:
+    if weights == "none":
+        from frontends.hf.hollow import hollow_model
+
+        return hollow_model(
+            model_config(name, overrides=overrides), np.dtype(np.float16 if precision == "fp16" else np.float32)
+        )
+    model = build_model(name, seed=seed, overrides=overrides)
+    return model.half() if precision == "fp16" else model
 
 
 def _check_writable(output: Path) -> None:
@@ -128,9 +143,10 @@ def _require_torch() -> None:
         ) from error
 
 
-def _export(model: GPT2LMHeadModel, path: Path, exporter: Exporter) -> None:
+def _export(model: GPT2LMHeadModel, path: Path, exporter: Exporter, weights: Weights) -> None:
     import torch
 
+    from frontends.hf.hollow import save_hollow
     from frontends.hf.tracing import LogitsOnly
 
     # Sizes of 0 or 1 would be taken for constants by the tracer.
@@ -138,7 +154,11 @@ def _export(model: GPT2LMHeadModel, path: Path, exporter: Exporter) -> None:
     names = {"input_names": ["input_ids"], "output_names": ["logits"], "opset_version": OPSET, "verbose": False}
     if exporter == "dynamo":
         dims = {0: torch.export.Dim("batch"), 1: torch.export.Dim("seq", max=model.config.n_positions)}
-        torch.onnx.export(model, (sample,), path, dynamo=True, dynamic_shapes={"input_ids": dims}, **names)
+        program = torch.onnx.export(model, (sample,), dynamo=True, dynamic_shapes={"input_ids": dims}, **names)
+        if weights == "none":
+            save_hollow(program, model, path)
+        else:
+            program.save(path, external_data=True)
         _strip_metadata(path)
         return
     axes = {name: {0: "batch", 1: "seq"} for name in ("input_ids", "logits")}

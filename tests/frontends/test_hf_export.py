@@ -12,8 +12,8 @@ import pytest
 from onnx_models import mlp, saved
 
 from frontends.hf.configs import PRESETS
-from frontends.hf.export import Exporter, export, gather_external_data
-from runtime.errors import InputError, NumericsError
+from frontends.hf.export import Exporter, Precision, export, gather_external_data
+from runtime.errors import InputError, NumericsError, UsageError
 
 FIXTURE = {"layers": 2, "width": 32, "heads": 4, "vocab": 67, "ctx": 16}
 TINY = {"layers": 1, "width": 8, "heads": 2, "vocab": 11, "ctx": 12}
@@ -191,3 +191,64 @@ def test_without_torch_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(InputError, match="transformers") as error:
         export("cerebras-gpt-111m", tmp_path / "m.onnx")
     assert error.value.hint == "pip install 'wsec[gpt]'"
+
+
+# ---- Without weights
+
+
+def _structure(path: Path) -> tuple[list[object], ...]:
+    """Everything of a model but its weights' bytes and where they lie."""
+    model = onnx.load(path, load_external_data=False)
+    nodes = [(n.name, n.op_type, n.domain, *n.input, *n.output, *map(str, n.attribute)) for n in model.graph.node]
+    values = [str(value) for value in (*model.graph.input, *model.graph.output, *model.graph.value_info)]
+    tensors = sorted((t.name, t.data_type, tuple(t.dims)) for t in model.graph.initializer)
+    return nodes, values, tensors, [str(entry) for entry in model.opset_import]
+
+
+@pytest.mark.parametrize(
+    ("precision", "shape"),
+    [
+        ("fp32", FIXTURE | {"vocab": 670}),
+        ("fp16", FIXTURE | {"vocab": 670}),
+        ("fp32", {"layers": 1, "width": 1024, "heads": 8, "vocab": 1500, "ctx": 12}),
+    ],
+)
+def test_without_weights_the_graph_is_the_same(tmp_path: Path, precision: Precision, shape: dict[str, int]) -> None:
+    pytest.importorskip("transformers")
+    export("cerebras-gpt-111m", tmp_path / "real.onnx", precision=precision, validate=False, **shape)
+    report = export("cerebras-gpt-111m", tmp_path / "none.onnx", precision=precision, weights="none", **shape)
+    assert report.max_error is None
+    assert _structure(tmp_path / "none.onnx") == _structure(tmp_path / "real.onnx")
+    real, none = onnx.load(tmp_path / "real.onnx"), onnx.load(tmp_path / "none.onnx")
+    onnx.checker.check_model(none)
+    arrays = {t.name: onnx.numpy_helper.to_array(t) for t in real.graph.initializer}
+    for tensor in none.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor)
+        if tensor.name.startswith(("transformer.", "lm_head.")):
+            assert not array.any()
+        else:  # what the graph computes with is there as ever
+            np.testing.assert_array_equal(array, arrays[tensor.name])
+
+
+def test_without_weights_the_data_file_takes_no_disk(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    report = export("cerebras-gpt-13b", tmp_path / "m.onnx", weights="none", layers=1)
+    data = (tmp_path / "m.onnx.data").stat()
+    assert 4 * report.parameters <= data.st_size < 4.1 * report.parameters
+    assert data.st_blocks * 512 < 1 << 20
+    assert (tmp_path / "m.onnx").stat().st_size < 1 << 20
+
+
+def test_without_weights_a_checkpoint_keeps_its_shape(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(n_layer=1, n_embd=8, n_head=2, vocab_size=11, n_positions=12)
+    config.save_pretrained(tmp_path)
+    export(str(tmp_path), tmp_path / "m.onnx", weights="none")
+    shapes = {t.name: tuple(t.dims) for t in onnx.load(tmp_path / "m.onnx").graph.initializer}
+    assert shapes["transformer.h.0.attn.c_attn.weight"] == (8, 24)
+
+
+def test_only_dynamo_leaves_weights_out(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="dynamo"):
+        export("cerebras-gpt-111m", tmp_path / "m.onnx", weights="none", exporter="legacy", **TINY)
+    assert not list(tmp_path.iterdir())
