@@ -10,7 +10,9 @@ from compiler import pipelines
 from compiler.ir.core import IRError, Op
 from compiler.ir.passes import Hook, Pass, PassContext, PassManager, Progress, no_progress, parse_pipeline
 from compiler.package import package
+from compiler.place.demands import Demands, read_constraints, read_placement, to_attr
 from compiler.resources import ResourceStore
+from runtime import defects
 from runtime import target as targets
 from runtime.errors import InputError, UsageError
 from runtime.image import Image
@@ -29,6 +31,11 @@ class Options:
     seed: int = 0
     margin: int = 3  # free cores around every kernel, where the target has room
     deterministic_limit: float = 12.0  # of the placer, in OR-tools' deterministic time
+    time_limit: float = 0.0  # of the placer, in seconds of wall clock; 0: none
+    defects: str = ""  # file: the target's dead cores, see runtime.defects
+    fix_placement: str = ""  # file: where kernels stand, see compiler.place.demands
+    constraints: str = ""  # file: regions and keep-outs
+    allow_unused_overrides: bool = False  # pass over what of these files concerns no kernel
 
 
 def lower(
@@ -55,6 +62,8 @@ def lower(
     if to != phase and to not in ahead:
         raise _phase_error(f"the module is past phase {to!r}: it is in {phase!r}")
     target = _target(module, phase, options)
+    if "place" in ahead:
+        _note_demands(module, options)
     ctx = PassContext(resources, target, progress)
     wanted = ahead[: ahead.index(to) + 1] if to in ahead else []
     passes = [(name, number, step) for name in wanted for number, step in enumerate(_passes(name, options), 1)]
@@ -90,13 +99,28 @@ def _target(module: Op, phase: str, options: Options) -> Target:
     """The target asked for, or that of a module which is past choosing. A module's text never names a file to read."""
     target = targets.load(options.target)
     name = module.attrs.get("target")
-    if phase in ("import", "canonical", "fuse", "flow") or name == target.name:
+    if phase in ("import", "canonical", "fuse", "flow"):
+        if options.defects:
+            dead = defects.read(options.defects, target.fabric)
+            target = targets.with_defects(target, (*target.defects, *dead), options.defects)
         module.attrs["target"] = target.name
+        if target.defects:
+            module.attrs["defects"] = target.defects
         return target
-    if name not in targets.names():
-        hint = "name the file of that target with --target"
-        raise UsageError(f"the module was sized for {name!r}, not {target.name!r}", code="other-target", hint=hint)
-    return targets.load(str(name))
+    if name != target.name:
+        if name not in targets.names():
+            hint = "name the file of that target with --target"
+            raise UsageError(f"the module was sized for {name!r}, not {target.name!r}", code="other-target", hint=hint)
+        target = targets.load(str(name))
+    return targets.with_defects(target, module.attrs.get("defects", target.defects), "the module")
+
+
+def _note_demands(module: Op, options: Options) -> None:
+    """Put what the user demands of the placement into the module, where the pass finds it."""
+    if options.fix_placement or options.constraints:
+        fixed = read_placement(options.fix_placement) if options.fix_placement else ()
+        regions, keep_out = read_constraints(options.constraints) if options.constraints else ((), ())
+        module.attrs["constraints"] = to_attr(Demands(fixed, regions, keep_out, options.allow_unused_overrides))
 
 
 def _passes(phase: str, options: Options) -> list[Pass]:
@@ -108,6 +132,7 @@ def _passes(phase: str, options: Options) -> list[Pass]:
             "seed": options.seed,
             "margin": options.margin,
             "deterministic-limit": options.deterministic_limit,
+            "time-limit": options.time_limit,
         },
     }
     steps = []

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime import defects
 from runtime.faults import MachineFault
 from runtime.geometry import OPPOSITE, RAMP, STEP, bit
 from runtime.image import Image, PortLane
@@ -79,6 +80,7 @@ def _tables(image: Image, window: Window) -> tuple[Array, Array]:
         row = routes[int(np.argmax(wrong))]
         message = f"route over {row[2]} x {row[3]} routers leaves the usable wafer, or has no such colour or port"
         raise MachineFault(message, code="route-range", x=int(row[0]), y=int(row[1]), colour=int(row[4]))
+    _check_alive(image, window, routes)
     shape = (window.height, window.width, image.target.colours)
     inputs, outputs = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     twice = _paint(routes, window.x0, window.y0, inputs, outputs)
@@ -87,6 +89,22 @@ def _tables(image: Image, window: Window) -> tuple[Array, Array]:
         message = f"route over {row[2]} x {row[3]} routers configures a router's colour a second time"
         raise MachineFault(message, code="route-twice", x=int(row[0]), y=int(row[1]), colour=int(row[4]))
     return inputs, outputs
+
+
+def _check_alive(image: Image, window: Window, routes: Array) -> None:
+    """No route passes a dead router. A summed-area table counts the dead ones under all rectangles at once."""
+    if not image.target.defects:
+        return
+    dead = defects.mask(image.target.defects, (window.x0, window.y0, window.width, window.height))
+    sums = np.pad(dead.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    x, y, w, h = routes.T[:4]
+    x, y = x - window.x0, y - window.y0
+    under = sums[y + h, x + w] - sums[y, x + w] - sums[y + h, x] + sums[y, x]
+    if under.any():
+        row = int(np.argmax(under > 0))
+        down, right = np.argwhere(dead[y[row] : y[row] + h[row], x[row] : x[row] + w[row]])[0]
+        at_x, at_y, colour = int(routes[row, 0] + right), int(routes[row, 1] + down), int(routes[row, 4])
+        raise MachineFault("a route passes this dead router", code="dead-router", x=at_x, y=at_y, colour=colour)
 
 
 _STEPS = np.array(STEP, np.int64)

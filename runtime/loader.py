@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime import memory, structure
+from runtime import defects, memory, structure
 from runtime.encode import Code, encode
 from runtime.errors import IllegalImageError
 from runtime.fabric import Wires, connect
@@ -225,6 +225,10 @@ def _check_places(image: Image, x: Array, y: Array) -> None:
     if outside.any():
         c = int(np.argmax(outside))
         raise MachineFault("outside the usable wafer", code="block-place", x=int(x[c]), y=int(y[c]))
+    dead = defects.mask(image.target.defects, image.target.usable)[y - top, x - left]
+    if dead.any():
+        c = int(np.argmax(dead))
+        raise MachineFault("a kernel covers this dead core", code="dead-core", x=int(x[c]), y=int(y[c]))
     if counts.max() > 1:
         twice = int(place[np.argmax(counts)])
         raise MachineFault("two blocks share it", code="block-overlap", x=twice >> 32, y=twice & 0xFFFFFFFF)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runtime import defects as maps
 from runtime.errors import InputError
 
 TARGET_DIR = Path(__file__).parent / "targets"
@@ -41,11 +42,17 @@ class Target:
     fmac_per_cycle_f32: float
     fmac_per_cycle_f16: float  # fp16 operands, fp32 accumulation
     vector_overhead_cycles: int  # issue and drain of one vector instruction
+    defects: tuple[maps.Rect, ...] = ()  # dead cores, in the normal form of `runtime.defects`
 
     @property
     def cores(self) -> int:
         """Cores that programs may use."""
-        return self.usable[2] * self.usable[3]
+        return self.usable[2] * self.usable[3] - self.dead_cores
+
+    @property
+    def dead_cores(self) -> int:
+        """Dead cores of the usable rectangle."""
+        return maps.count(self.defects, self.usable)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -54,17 +61,32 @@ class Target:
 def from_dict(entries: dict[str, Any], origin: str) -> Target:
     """Build and check a target. Raises TargetError naming the entry and `origin`."""
     fields = {f.name for f in dataclasses.fields(Target)}
-    unknown, missing = sorted(set(entries) - fields), sorted(fields - set(entries))
+    unknown, missing = sorted(set(entries) - fields), sorted(fields - set(entries) - {"defects"})
     if unknown or missing:
         raise TargetError(f"{origin}: unknown entries {unknown}, missing entries {missing}")
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()}
-    target = Target(**values)
+    target = Target(**{**values, "defects": ()})
     x, y, columns, rows = target.usable
     if x < 0 or y < 0 or columns < 1 or rows < 1 or x + columns > target.fabric[0] or y + rows > target.fabric[1]:
         raise TargetError(f"{origin}: usable {target.usable} is not inside the fabric {target.fabric}")
     if not 1 <= target.colours <= 24:
         raise TargetError(f"{origin}: {target.colours} colours; a router has 24")
-    return target
+    return with_defects(target, values.get("defects", ()), origin)
+
+
+def with_defects(target: Target, defects: object, origin: str) -> Target:
+    """The target with these dead cores: a list of [x, y, columns, rows]. Raises TargetError naming `origin`."""
+    rects: list[maps.Rect] = []
+    for rect in defects if isinstance(defects, list | tuple) else (defects,):
+        if not isinstance(rect, list | tuple) or len(rect) != 4 or not all(type(number) is int for number in rect):
+            raise TargetError(f"{origin}: defects are lists of four whole numbers, not {rect!r}")
+        x, y, columns, rows = rect
+        if not maps.on_fabric((x, y, columns, rows), target.fabric):
+            raise TargetError(f"{origin}: defect {list(rect)} is not on the fabric {target.fabric}")
+        rects.append((x, y, columns, rows))
+    if rects and target.fabric[0] * target.fabric[1] > maps.MAX_CORES:
+        raise TargetError(f"{origin}: a fabric of more than {maps.MAX_CORES} cores cannot have defects")
+    return dataclasses.replace(target, defects=maps.normal_form(rects, target.fabric))
 
 
 def names() -> list[str]:

@@ -20,7 +20,7 @@ from small import SMALL, TINY
 from frontends.cli import target as target_verb
 from frontends.cli.main import main
 from runtime.image import Image, Tensor
-from runtime.imagefile import write_image
+from runtime.imagefile import read_image, write_image
 
 ROOT = Path(__file__).parent.parent
 FLAGS = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
@@ -163,6 +163,41 @@ def test_dump_has_a_file_per_pass_and_no_weights_in_it(wsec: Any, gpt: Path, tmp
     assert [int(name[:2]) for name in names] == list(range(len(names)))
     assert all(name[3:-4] in compiled.err for name in names[1:])
     assert max(len(line) for line in (dump / names[0]).read_text().splitlines()) < 2000
+
+
+def test_a_placement_is_saved_and_fixed_again(wsec: Any, gpt: Path, tmp_path: Path) -> None:
+    first, again, other = (tmp_path / name for name in ("first.wse", "again.wse", "other.wse"))
+    assert wsec("compile", gpt, "-o", first, "--save-placement", tmp_path / "p.txt", *FLAGS).code == 0
+    fixed = ["--fix-placement", tmp_path / "p.txt", "--save-placement", tmp_path / "p.json"]
+    assert wsec("compile", gpt, "-o", again, *fixed, *FLAGS).code == 0
+    assert blocks(again) == blocks(first)
+    # A stop between phases, and the other form of the file.
+    stop = ["--compile-to", "size", "-o", tmp_path / "m.wir", "--fix-placement", tmp_path / "p.json", *FLAGS]
+    assert wsec("compile", gpt, *stop).code == 0
+    assert wsec("compile", tmp_path / "m.wir", "--weights", gpt, "-o", other, "--seed", "7").code == 0
+    assert blocks(other) == blocks(first)
+
+
+def blocks(path: Path) -> list[tuple[str, int, int, int]]:
+    return [(block.name, block.x, block.y, block.orientation.code) for block in read_image(path).blocks]
+
+
+def test_constraints_and_defects_from_files(wsec: Any, gpt: Path, tmp_path: Path) -> None:
+    lots = ["target", "defects", "mini-64x64", "--random", "20", "--seed", "1"]
+    assert wsec(*lots, "-o", tmp_path / "dead.txt").code == 0
+    assert wsec(*lots).out == (tmp_path / "dead.txt").read_text()
+    shown = wsec("target", "show", "mini-64x64", "--defects", tmp_path / "dead.txt", "--json")
+    assert json.loads(shown.out)["cores"] == 64 * 64 - 20
+    (tmp_path / "c.txt").write_text("region attention* 40 1 28 64\nkeep-out 10 10 10 10\n")
+    files = ["--defects", tmp_path / "dead.txt", "--constraints", tmp_path / "c.txt", "--time-limit", "60"]
+    flags = ["--target=mini-64x64", "--deterministic-limit=0.3"]
+    assert wsec("compile", gpt, "-o", tmp_path / "m.wse", *files, *flags).code == 0
+    image = read_image(tmp_path / "m.wse")
+    assert image.target.dead_cores == 20
+    for block in image.blocks:
+        width, height = block.size
+        assert block.kind != "attention" or (block.x >= 40 and block.x + width <= 68)
+        assert not (block.x < 20 and block.x + width > 10 and block.y < 20 and block.y + height > 10)
 
 
 def test_opt_lists_passes(wsec: Any) -> None:
@@ -361,6 +396,23 @@ def test_options_that_make_no_sense(refused: Any, wsec: Any, gpt: Path, gpt_wse:
     refused(2, ["is not on the"], "inspect", gpt_wse, "--core", "1000,1000")
     for arguments in (["frobnicate"], [], ["compile"], ["compile", gpt, "--max-seq", "0"], ["run", gpt_wse]):
         assert wsec(*arguments).code == 2
+
+
+def test_overrides_that_make_no_sense(refused: Any, wsec: Any, gpt: Path, tmp_path: Path) -> None:
+    bad, output = tmp_path / "bad.txt", ["-o", tmp_path / "m.wse", *FLAGS]
+    bad.write_text("norm99 5 5 0\n")
+    refused(1, ["bad.txt:1", "norm99", "near names"], "compile", gpt, "--fix-placement", bad, *output)
+    assert wsec("compile", gpt, "--fix-placement", bad, "--allow-unused-overrides", *output).code == 0
+    (tmp_path / "m.wse").unlink()
+    bad.write_text("# two words\nnorm0 5\n")
+    refused(1, ["bad.txt:2"], "compile", gpt, "--fix-placement", bad, *output)
+    refused(1, ["bad.txt:2", "not a constraint"], "compile", gpt, "--constraints", bad, *output)
+    refused(1, ["bad.txt:2"], "compile", gpt, "--defects", bad, *output)
+    bad.write_text("4 1 32 32\n")
+    refused(3, ["does-not-fit"], "compile", gpt, "--defects", bad, *output)
+    refused(1, ["no-file"], "compile", gpt, "--constraints", tmp_path / "none", *output)
+    refused(2, ["phase flow"], "compile", gpt, "--compile-to", "flow", "-o", tmp_path / "m.wir",
+            "--save-placement", tmp_path / "p.txt")  # fmt: skip
 
 
 def test_option_that_comes_too_late(refused: Any, wsec: Any, gpt: Path, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from compiler.pipelines import PHASE_NAMES
 from frontends.cli.exactness import is_exact
 from frontends.cli.toolchain import finish_image, open_module
 from frontends.onnx.import_graph import import_model
+from runtime import defects
+from runtime import target as targets
 from runtime.image import Image
 from runtime.imagefile import write_image
 
@@ -198,3 +200,18 @@ def test_exactness_is_claimed_only_where_nothing_can_round(tmp_path: Path, gpt: 
     assert not is_exact(*larger, "fp32")  # sums beyond 2^24
     assert not is_exact(*import_model(integer_mlp(tmp_path / "half.onnx", scale=0.5)), "fp32")
     assert not is_exact(*import_model(gpt), "fp32")
+
+
+def test_dead_cores_are_gone_around_and_the_logits_stay(gpt: Path, tmp_path: Path) -> None:
+    """Up to where an image stands without defects, one router in forty dies; the numbers are those of onnxruntime."""
+    target = targets.load("mini-64x64")
+    dead = defects.draw_lots(100, 3, target.usable, target.fabric)
+    (tmp_path / "dead.txt").write_text(defects.to_text(dead), encoding="utf-8")
+    options = {"target": "mini-64x64", "deterministic_limit": 0.3}
+    whole = wsec.compile(gpt, **options)
+    image = wsec.compile(gpt, defects=str(tmp_path / "dead.txt"), **options)
+    assert image.target.defects == dead
+    broken = wsec.validate(_replaced(whole, target=image.target))
+    assert {"dead-core", "dead-router"} <= set(broken.counts)  # there was something to go around
+    assert wsec.validate(image).ok
+    assert_passes(gpt, image, tokens=24)

@@ -11,6 +11,8 @@ import pytest
 
 import wsec
 from runtime.image import Block, Image, Init
+from runtime.tables import core_positions, expand_routes
+from runtime.target import with_defects
 
 IDS = np.array([[5, 66, 0, 17, 33]])
 
@@ -61,6 +63,19 @@ def test_dropping_a_route(gpt_image: Image) -> None:
     for number in sample(gpt_image, 24):
         routes = np.delete(gpt_image.routes, number)
         assert violations(changed(gpt_image, routes=routes)), gpt_image.routes[number]
+
+
+def test_a_router_that_dies_under_a_route(gpt_image: Image) -> None:
+    """Routers that no kernel covers: only a route that passes them is wrong."""
+    covered = set(zip(*(a.tolist() for a in core_positions(gpt_image)), strict=True))
+    _, x, y = expand_routes(gpt_image.routes)
+    passed = sorted(set(zip(x.tolist(), y.tolist(), strict=True)) - covered)
+    assert len(passed) > 20
+    for place in passed[:: len(passed) // 10]:
+        image = changed(gpt_image, target=with_defects(gpt_image.target, [(*place, 1, 1)], "here"))
+        assert violations(image) == {"dead-router"}, place
+        with pytest.raises(wsec.WsecError, match="dead-router"):
+            wsec.load(image)
 
 
 def tiles(image: Image) -> Iterator[tuple[int, Block]]:

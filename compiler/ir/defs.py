@@ -132,6 +132,8 @@ module_def = define(
         "source": Attribute(Mapping, optional=True, doc="the model it was imported from: file name and sha256"),
         "target": Attribute(str, optional=True),
         "options": Attribute(Mapping, optional=True),
+        "defects": Attribute(tuple, optional=True, doc="dead cores of the target, see runtime.defects"),
+        "constraints": Attribute(Mapping, optional=True, doc="of the placement to come, see compiler.place.demands"),
         "report": Attribute(Mapping, optional=True),
     },
 )

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.floorplan import Footprint, Placed
+from compiler.place.constraints import NONE, Constraints
 from compiler.place.wire import Pin, Wire
 from runtime.geometry import Orientation
 
@@ -47,19 +48,22 @@ def construct(
     region: tuple[int, int, int, int],
     snake: Snake,
     margin: int,
+    constraints: Constraints = NONE,
+    obstacles: Sequence[tuple[int, int, int, int]] = (),
 ) -> list[Placed] | None:
     """Places inside `region` (x, y, columns, rows) with gaps of at least `margin`, or None if some kernel finds none.
 
-    A kernel that finds no place is put first in the order and all starts again. If there are host ports, the region's
+    Kernels that `constraints` fix stand so; the others keep the gap from `obstacles`, which hold the fixed ones too. A
+    kernel that finds no place is put first in the order and all starts again. If there are host ports, the region's
     first column is theirs alone.
     """
-    order = list(range(len(kernels)))
+    order = [index for index in range(len(kernels)) if index not in constraints.fixed]
     attached = attachments(len(kernels), wiring)
     for _ in range(RESTARTS):
-        places = _insert_all(kernels, attached, region, snake, margin, order)
+        places = _insert_all(kernels, attached, region, snake, margin, order, constraints, obstacles)
         if len(places) == len(kernels):
             return [places[index] for index in range(len(kernels))]
-        stuck = order[len(places)]
+        stuck = order[len(places) - len(constraints.fixed)]
         order.remove(stuck)
         order.insert(0, stuck)
     return None
@@ -81,12 +85,16 @@ def _insert_all(
     snake: Snake,
     margin: int,
     order: Sequence[int],
+    constraints: Constraints,
+    obstacles: Sequence[tuple[int, int, int, int]],
 ) -> dict[int, Placed]:
     """Places of the kernels in `order`, up to the first that finds none."""
     x0, y0, columns, rows = region
     first = 1 + margin if any(kernel.edge for kernel in kernels) else 0
     taken = np.zeros((rows, columns), np.bool_)
-    places: dict[int, Placed] = {}
+    places: dict[int, Placed] = dict(constraints.fixed)
+    for box in obstacles:
+        _take(taken, box, region, margin)
     for index in order:
         kernel = kernels[index]
         pulls = [
@@ -96,14 +104,22 @@ def _insert_all(
         ]
         early = bool(pulls) or 2 * index < len(kernels)
         directed = snake if early else Snake(snake.width, snake.band, -snake.price)
-        place = _insert(kernel, pulls, taken, (x0, y0), first, directed)
+        place = _insert(kernel, pulls, taken, (x0, y0), first, directed, constraints.regions.get(index, region))
         if place is None:
             break
         places[index] = place
-        x, y, w, h = place.box(kernel)
-        x, y = x - x0, y - y0
-        taken[max(0, y - margin) : y + h + margin, max(0, x - margin) : x + w + margin] = True
+        _take(taken, place.box(kernel), region, margin)
     return places
+
+
+def _take(
+    taken: npt.NDArray[np.bool_], box: tuple[int, int, int, int], region: tuple[int, int, int, int], margin: int
+) -> None:
+    """Mark a box of the fabric and the margin around it, as far as they lie in the region."""
+    x, y, w, h = box
+    x, y = x - region[0], y - region[1]
+    rows = slice(max(0, y - margin), max(0, y + h + margin))
+    taken[rows, max(0, x - margin) : max(0, x + w + margin)] = True
 
 
 def _insert(
@@ -113,8 +129,9 @@ def _insert(
     origin: tuple[int, int],
     first: int,
     snake: Snake,
+    within: tuple[int, int, int, int],
 ) -> Placed | None:
-    """The cheapest free place of one kernel."""
+    """The cheapest free place of one kernel inside the box `within`."""
     rows, columns = taken.shape
     sums = np.zeros((rows + 1, columns + 1), np.int32)
     np.cumsum(np.cumsum(taken, axis=0, dtype=np.int32), axis=1, out=sums[1:, 1:])
@@ -131,6 +148,9 @@ def _insert(
             cost += weight * np.abs(along_y + (origin[1] + dy - py))[:, None]
         occupied = sums[h:, w:] - sums[:-h, w:] - sums[h:, :-w] + sums[:-h, :-w]
         cost[occupied > 0] = TAKEN
+        west, north = within[0] - origin[0], within[1] - origin[1]
+        cost[:, : max(0, west)] = cost[: max(0, north)] = TAKEN
+        cost[:, max(0, west + within[2] - w + 1) :] = cost[max(0, north + within[3] - h + 1) :] = TAKEN
         cost[:, slice(1, None) if kernel.edge else slice(first)] = TAKEN
         at = int(np.argmin(cost))
         value = int(cost.flat[at])

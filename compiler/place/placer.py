@@ -11,10 +11,13 @@ import numpy as np
 
 from compiler import floorplan
 from compiler.floorplan import Footprint, Net, Placed
+from compiler.place.constraints import NONE, Constraints, check_fixed, grown, obstacles
 from compiler.place.constructive import Snake, construct
+from compiler.place.room import Room
 from compiler.place.solver import Box, solve
 from compiler.place.windows import Window, improve
 from compiler.place.wire import Wire, cost, wires
+from runtime import defects
 from runtime.errors import InfeasibleError, LimitError, WsecError
 from runtime.target import Target
 
@@ -60,22 +63,27 @@ def place(
     *,
     seed: int = 0,
     deterministic_limit: float = 12.0,
+    time_limit: float = 0.0,
     margin: int = 1,
+    constraints: Constraints = NONE,
     progress: Callable[[int, int], None] | None = None,
 ) -> PlaceResult:
     """Places for `kernels`, given in topological order, at least `margin` cores apart where the target has room.
 
-    `deterministic_limit` bounds the improvement (0: none), in OR-tools' deterministic time, about seconds.
-    Raises InfeasibleError if it is proved that nothing fits, LimitError if no placement was found.
+    `deterministic_limit` bounds the improvement (0: none), in OR-tools' deterministic time, about seconds. `time_limit`
+    in seconds of wall clock (0: none) ends it early, with what it has. Kernels stay clear of the target's dead cores.
+    Raises InputError for fixed kernels that cannot stand so, InfeasibleError if it is proved that nothing fits,
+    LimitError if no placement was found.
     """
     begin = time.perf_counter()
     floorplan.check(kernels, nets)
-    _check_demand(kernels, target)
+    check_fixed(constraints, kernels, target)
+    _check_demand(kernels, target, constraints)
     wiring = wires(kernels, nets)
-    found = _construct(kernels, wiring, target, margin)
+    found = _construct(kernels, wiring, target, margin, constraints)
     if found is None:
         margin, region = 0, target.usable
-        places = _pack(kernels, target, seed, deterministic_limit)
+        places = _pack(kernels, target, constraints, seed, deterministic_limit)
     else:
         places, region, margin = found
     constructive_cost = cost(kernels, places, wiring)
@@ -83,7 +91,8 @@ def place(
     if deterministic_limit > 0:
         places, windows = improve(
             kernels, wiring, places, region,
-            margin=margin, seed=seed, limit=deterministic_limit, progress=progress,
+            margin=margin, seed=seed, limit=deterministic_limit, progress=progress, constraints=constraints,
+            obstacles=obstacles(constraints, kernels, target), deadline=begin + time_limit if time_limit else None,
         )  # fmt: skip
     verify(kernels, places, target)
     return PlaceResult(
@@ -102,9 +111,10 @@ def place(
 
 
 def verify(kernels: Sequence[Footprint], places: Sequence[Placed], target: Target) -> None:
-    """Raise WsecError unless kernels are disjoint and inside the usable rectangle, and host ports at its west edge."""
+    """Raise WsecError unless kernels are disjoint, on usable live cores, and host ports at the west edge."""
     x0, y0, columns, rows = target.usable
     taken = np.full((rows, columns), -1, np.int32)
+    dead = defects.mask(target.defects, target.usable)
     for index, (kernel, place) in enumerate(zip(kernels, places, strict=True)):
         x, y, w, h = place.box(kernel)
         x, y = x - x0, y - y0
@@ -112,6 +122,8 @@ def verify(kernels: Sequence[Footprint], places: Sequence[Placed], target: Targe
             raise WsecError(f"{kernel.name} stands outside the target", code="illegal-placement")
         if kernel.edge and (x or place.orientation.code):
             raise WsecError(f"{kernel.name} is not at the west edge", code="illegal-placement")
+        if dead[y : y + h, x : x + w].any():
+            raise WsecError(f"{kernel.name} covers a dead core", code="illegal-placement")
         under = taken[y : y + h, x : x + w]
         if (under >= 0).any():
             other = kernels[int(under.max())].name
@@ -130,27 +142,38 @@ def _bounding_box(kernels: Sequence[Footprint], places: Sequence[Placed]) -> Box
     return west, north, east - west, south - north
 
 
-def _check_demand(kernels: Sequence[Footprint], target: Target) -> None:
+def _check_demand(kernels: Sequence[Footprint], target: Target, constraints: Constraints) -> None:
     """The proofs that need no search: area, and each kernel alone."""
     _, _, columns, rows = target.usable
     hint = "use a larger target or a smaller model"
-    if _area(kernels) > columns * rows:
-        message = f"the kernels need {_area(kernels)} cores, {target.name} has {columns * rows} ({columns} x {rows})"
+    if _area(kernels) > target.cores:
+        message = f"the kernels need {_area(kernels)} cores, {target.name} has {target.cores} ({columns} x {rows})"
         raise InfeasibleError(message, code="too-many-cores", hint=hint)
-    for kernel in kernels:
-        upright = kernel.cols <= columns and kernel.rows <= rows
-        turned = not kernel.edge and kernel.rows <= columns and kernel.cols <= rows
-        if not upright and not turned:
-            message = f"needs {kernel.cols} x {kernel.rows} cores, {target.name} has {columns} x {rows}"
+    room = Room(target)
+    for index, kernel in enumerate(kernels):
+        turned = not kernel.edge and room.fits(kernel.rows, kernel.cols)
+        if not room.fits(kernel.cols, kernel.rows) and not turned:
+            dead = f", {target.dead_cores} of them dead" if target.defects else ""
+            message = f"needs {kernel.cols} x {kernel.rows} cores, {target.name} has {columns} x {rows}{dead}"
             raise InfeasibleError(message, code="kernel-too-large", where=kernel.name, hint=hint)
+        _check_region(kernel, constraints, index)
     port_rows = sum(kernel.rows for kernel in kernels if kernel.edge)
     if port_rows > rows:
         message = f"the host ports need {port_rows} routers at the west edge, {target.name} has {rows}"
         raise InfeasibleError(message, code="too-many-host-lanes", hint=hint)
 
 
+def _check_region(kernel: Footprint, constraints: Constraints, index: int) -> None:
+    _, _, columns, rows = constraints.regions.get(index, (0, 0, kernel.cols, kernel.rows))
+    upright = kernel.cols <= columns and kernel.rows <= rows
+    if not upright and (kernel.edge or not (kernel.rows <= columns and kernel.cols <= rows)):
+        message = f"{kernel.name} needs {kernel.cols} x {kernel.rows} cores, its region has {columns} x {rows}"
+        where = constraints.where.get(index, "")
+        raise InfeasibleError(message, code="region-too-small", where=where, hint="make the region larger")
+
+
 def _construct(
-    kernels: Sequence[Footprint], wiring: Sequence[Wire], target: Target, margin: int
+    kernels: Sequence[Footprint], wiring: Sequence[Wire], target: Target, margin: int, constraints: Constraints
 ) -> tuple[list[Placed], Box, int] | None:
     """The cheapest constructive placement in the smallest size of region where there is one; its region and margin."""
     x, y, columns, rows = target.usable
@@ -160,13 +183,17 @@ def _construct(
         [(*_shape(demand * factor, aspect, columns, rows), margin, SNAKES) for aspect in ASPECTS]
         for factor in AREA_FACTORS
     ]
+    if constraints.fixed or constraints.regions:  # they name places anywhere
+        trials = [[(columns, rows, margin, SNAKES)]]
     trials += [[(columns, rows, gap, TIGHT_SNAKES)] for gap in range(margin, -1, -1)]
+    blocked = obstacles(constraints, kernels, target)
     for size in trials:
         best: tuple[int, list[Placed], Box, int] | None = None
         for width, height, gap, snakes in dict.fromkeys(size):
             region = (x, y, width, height)
             for band, steps in snakes:
-                places = construct(kernels, wiring, region, Snake(width, band, price * steps), gap)
+                snake = Snake(width, band, price * steps)
+                places = construct(kernels, wiring, region, snake, gap, constraints, blocked)
                 value = cost(kernels, places, wiring) if places else 0
                 if places and (best is None or value < best[0]):
                     best = value, places, region, gap
@@ -182,12 +209,19 @@ def _shape(area: float, aspect: float, columns: int, rows: int) -> tuple[int, in
     return min(columns, math.ceil(area / height)), height
 
 
-def _pack(kernels: Sequence[Footprint], target: Target, seed: int, limit: float) -> list[Placed]:
+def _pack(
+    kernels: Sequence[Footprint], target: Target, constraints: Constraints, seed: int, limit: float
+) -> list[Placed]:
     """Any legal placement without gaps, by CP-SAT. Raises InfeasibleError or LimitError."""
-    movable = range(len(kernels))
-    answer = solve(kernels, movable, target.usable, (), (), (), margin=0, first=0, seed=seed, limit=max(limit, 1.0))
+    movable = [index for index in range(len(kernels)) if index not in constraints.fixed]
+    blocked = grown(obstacles(constraints, kernels, target), 0, target.usable)
+    answer = solve(
+        kernels, movable, target.usable, blocked, (), (),
+        margin=0, first=0, seed=seed, limit=max(limit, 1.0), regions=constraints.regions,
+    )  # fmt: skip
     if answer.places:
-        return [answer.places[index] for index in movable]
+        places = {**answer.places, **constraints.fixed}
+        return [places[index] for index in range(len(kernels))]
     need = f"{len(kernels)} kernels with {_area(kernels)} cores, {target.name} has {target.cores} cores"
     hint = "use a larger target or a smaller model"
     if answer.status == "INFEASIBLE":

@@ -5,13 +5,14 @@ One worker, a fixed seed and a limit in deterministic time: the same model gives
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ortools.sat.python import cp_model
 
 from compiler.floorplan import Footprint, Placed
+from compiler.place.constraints import common
 from compiler.place.constructive import distinct_orientations
 from compiler.place.wire import Pin, Wire
 
@@ -44,7 +45,7 @@ def solve(
     kernels: Sequence[Footprint],
     movable: Sequence[int],
     domain: Box,
-    obstacles: Sequence[Box],
+    blocked: Sequence[Box],
     wiring: Sequence[Wire],
     hints: Sequence[Placed],
     *,
@@ -52,20 +53,26 @@ def solve(
     first: int,
     seed: int,
     limit: float,
+    seconds: float | None = None,
+    regions: Mapping[int, Box] | None = None,
 ) -> Answer:
-    """Place the kernels `movable` inside `domain` clear of `obstacles` (both x, y, columns, rows), gaps >= `margin`.
+    """Place the kernels `movable` inside `domain` (x, y, columns, rows), gaps >= `margin`.
+
+    A kernel widened by the margin to the east and south stays clear of all `blocked`, which must be disjoint, and
+    inside the kernel's own box in `regions`, if it has one.
 
     Minimises the cost of `wiring` (without it: any legal placement), where kernels that do not move stand as in
     `hints`, which also start the search. Kernels that are not host ports stand at x >= `first`. `limit` is in
-    deterministic time.
+    deterministic time, `seconds` of wall clock.
     """
     model = cp_model.CpModel()
-    parts = {index: _declare(model, kernels[index], index, domain, wiring, first, margin) for index in movable}
+    own = {index: common(domain, regions[index]) if regions and index in regions else domain for index in movable}
+    parts = {index: _declare(model, kernels[index], index, own[index], wiring, first, margin) for index in movable}
     horizontal = [part.across for part in parts.values()]
     vertical = [part.down for part in parts.values()]
-    for x, y, w, h in obstacles:
-        horizontal.append(model.new_fixed_size_interval_var(x, w + margin, ""))
-        vertical.append(model.new_fixed_size_interval_var(y, h + margin, ""))
+    for x, y, w, h in blocked:
+        horizontal.append(model.new_fixed_size_interval_var(x, w, ""))
+        vertical.append(model.new_fixed_size_interval_var(y, h, ""))
     model.add_no_overlap_2d(horizontal, vertical)
     _minimise(model, kernels, parts, wiring, hints, domain)
     for index, part in parts.items() if hints else ():
@@ -74,6 +81,8 @@ def solve(
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = seed
     solver.parameters.max_deterministic_time = limit
+    if seconds is not None:
+        solver.parameters.max_time_in_seconds = seconds
     status = solver.solve(model)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return Answer(solver.status_name(status), {}, 0, 0)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from compiler.floorplan import Footprint, Placed
+from compiler.place.constraints import Constraints, grown
 from compiler.place.solver import Box, solve
 from compiler.place.wire import Wire, cost
 
@@ -34,31 +36,46 @@ def improve(
     margin: int,
     seed: int,
     limit: float,
+    constraints: Constraints,
+    obstacles: Sequence[Box],
+    deadline: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Placed], list[Window]]:
-    """A placement in `region` that costs no more, and the windows. They share `limit`, deterministic time."""
+    """A placement in `region` that costs no more, and the windows. They share `limit`, deterministic time.
+
+    Kernels that `constraints` fix stay, the others keep clear of `obstacles`, which hold the fixed ones too. After
+    `deadline` (of `time.perf_counter`) no further window is begun.
+    """
     places = list(places)
     count = len(kernels)
     starts = list(range(0, max(1, count - SIZE + STRIDE), STRIDE))
     first = region[0] + (1 + margin if any(kernel.edge for kernel in kernels) else 0)
     windows = []
     for done, start in enumerate(starts):
-        movable = range(start, min(start + SIZE, count))
+        left = None if deadline is None else deadline - time.perf_counter()
+        if left is not None and left <= 0:
+            break
+        movable = [i for i in range(start, min(start + SIZE, count)) if i not in constraints.fixed]
+        if not movable:
+            continue
         touching = [wire for wire in wiring if wire.source[0] in movable or wire.sink[0] in movable]
         domain = _domain(kernels, places, touching, movable, region)
-        fixed = [places[i].box(kernels[i]) for i in range(count) if i not in movable]
-        near = [box for box in fixed if _meets(box, domain, margin)]
+        others = (places[i].box(kernels[i]) for i in range(count) if i not in movable and i not in constraints.fixed)
+        near = [(x, y, w + margin, h + margin) for x, y, w, h in others if _meets((x, y, w, h), domain, margin)]
+        near += grown(obstacles, margin, domain) if obstacles else []
         before = cost(kernels, places, touching)
         answer = solve(
             kernels, movable, domain, near, touching, places,
-            margin=margin, first=first, seed=seed, limit=limit / len(starts),
+            margin=margin, first=first, seed=seed, limit=limit / len(starts), seconds=left, regions=constraints.regions,
         )  # fmt: skip
         after = before
         if answer.places and answer.objective < before:
             after = answer.objective
             for index, place in answer.places.items():
                 places[index] = place
-        windows.append(Window(start, movable[-1], answer.status, before, after, answer.bound if answer.places else 0))
+        windows.append(
+            Window(movable[0], movable[-1], answer.status, before, after, answer.bound if answer.places else 0)
+        )
         if progress:
             progress(done + 1, len(starts))
     return places, windows

@@ -20,7 +20,8 @@ from compiler import floorplan
 from compiler.floorplan import Footprint, Net, Placed
 from compiler.route.channels import Region, wanted
 from compiler.route.search import FIXED, FREE, HOP, Scratch, search
-from runtime.errors import InfeasibleError, LimitError, WsecError
+from runtime import defects
+from runtime.errors import InfeasibleError, InputError, LimitError, WsecError
 from runtime.geometry import DIRECTION_NAMES, OPPOSITE, bit
 from runtime.target import Target
 
@@ -101,7 +102,8 @@ def route(
     begin = time.perf_counter()
     floorplan.check(kernels, nets)
     region = _region(kernels, placed, target)
-    router = _Router(kernels, placed, nets, region, target.colours, capacity or NO_LIMIT)
+    dead = defects.mask(target.defects, (region.x, region.y, region.width, region.height)).ravel()
+    router = _Router(kernels, placed, nets, region, dead, target.colours, capacity or NO_LIMIT)
     router.run(progress)
     channels = [router.channel(i) for i in range(len(router.wanted))]
     return RouteResult(channels, router.stats(), time.perf_counter() - begin)
@@ -126,6 +128,7 @@ class _Router:
         placed: Sequence[Placed],
         nets: Sequence[Net],
         region: Region,
+        dead: npt.NDArray[np.bool_],
         colours: int,
         capacity: int,
     ) -> None:
@@ -142,11 +145,21 @@ class _Router:
         self.scratch = Scratch(cells)
         self.trees: dict[int, _Tree] = {}
         self.tears: Counter[int] = Counter()
+        self._check_alive(dead)
+        self.owner[:, dead] = self.blank[dead] = FIXED  # nothing passes a dead router, whatever it pays
         self._claim_internal()
         self._claim_tails()
         self.base = self.load.copy()
 
     # What is given: the kernels' own routes and the tails
+
+    def _check_alive(self, dead: npt.NDArray[np.bool_]) -> None:
+        """A placement made elsewhere may cover dead cores: no wire could be right."""
+        cells = dead.reshape(self.region.height, self.region.width)
+        for kernel, place in zip(self.kernels, self.placed, strict=True):
+            x, y, w, h = place.box(kernel)
+            if cells[y - self.region.y : y - self.region.y + h, x - self.region.x : x - self.region.x + w].any():
+                raise InputError("stands on a dead core", code="illegal-placement", where=kernel.name)
 
     def _claim_internal(self) -> None:
         region = self.region

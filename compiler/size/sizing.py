@@ -16,6 +16,7 @@ from compiler.dialects import flow
 from compiler.ir.core import Op, StreamType
 from compiler.kernels.base import Kernel
 from compiler.kernels.table import kernel_of
+from compiler.place.room import Room
 from compiler.size.classes import StreamClass, find_classes
 from runtime.target import Target
 
@@ -53,6 +54,7 @@ class Sizer:
         self.classes = find_classes(ops)
         self.target = target
         self.longest_side = max(target.usable[2], target.usable[3]) - 2
+        self.room = Room(target)
         self._class_of = {value: i for i, cls in enumerate(self.classes) for value in cls.streams}
         self._costs: dict[object, Cost | None] = {}
         self._signatures = {op: _signature(op) for op in self.ops}
@@ -202,9 +204,12 @@ class Sizer:
             yield {"blocks": tuple(min(rows, int(str(count))) for count in counts)}
             rows = rows - max(1, rows // 50)
 
+    def _has_room(self, short: int, long: int) -> bool:
+        return self.room.fits(short, long) or self.room.fits(long, short)
+
     def _price(self, kernel: Kernel) -> Cost:
         short, long = sorted((kernel.rows, kernel.cols))
-        if long > self.longest_side or short > min(self.target.usable[2:]) - 2:
+        if long > self.longest_side or short > min(self.target.usable[2:]) - 2 or not self._has_room(short, long):
             return Cost(0, NO_LIMIT, NO_LIMIT)
         return Cost(kernel.rows * kernel.cols, kernel.memory(self.target), kernel.interval(self.target))
 

@@ -26,6 +26,11 @@ PHASE_OF_OPTION = {
     "seed": "place",
     "margin": "place",
     "deterministic_limit": "place",
+    "time_limit": "place",
+    "defects": "size",
+    "fix_placement": "place",
+    "constraints": "place",
+    "allow_unused_overrides": "place",
 }
 
 
@@ -92,6 +97,21 @@ def add_compiler_options(parser: argparse.ArgumentParser, *, seed: bool) -> None
     group.add_argument(
         "--deterministic-limit", type=float, metavar="X", help="of the placer, in OR-tools' deterministic time (12)"
     )
+    group.add_argument(
+        "--time-limit", type=float, metavar="SECONDS",
+        help="of the placer, wall clock: what it has then is taken, and another run may place differently (none)",
+    )  # fmt: skip
+    group.add_argument("--defects", metavar="FILE", help="dead cores to go around; see `wsec target defects`")
+    group.add_argument(
+        "--fix-placement", metavar="FILE", help="where kernels stand; --save-placement writes such a file"
+    )
+    group.add_argument(
+        "--constraints", metavar="FILE", help="regions of kernels, and rectangles to keep kernels out of"
+    )
+    group.add_argument(
+        "--allow-unused-overrides", action="store_const", const=True,
+        help="accept places and patterns that match no kernel",
+    )  # fmt: skip
 
 
 def given_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -104,7 +124,7 @@ def options_from(given: dict[str, Any]) -> Options:
     """Compiler options with their defaults filled in. Raises UsageError for a number below zero."""
     from compiler.driver import Options
 
-    for name in ("deterministic_limit", "margin"):
+    for name in ("deterministic_limit", "margin", "time_limit"):
         if given.get(name, 0) < 0:
             raise UsageError(f"--{name.replace('_', '-')} is below zero", code="bad-option")
     return Options(**given)

@@ -48,6 +48,10 @@ def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", type=Path, metavar="PATH", help="weights of a .wir file: model, folder, safetensors"
     )
+    parser.add_argument(
+        "--save-placement", type=Path, metavar="FILE",
+        help="write where the kernels stand, for --fix-placement; as JSON if FILE ends in .json",
+    )  # fmt: skip
     parser.add_argument("--time-passes", action="store_true", help="print the seconds of every pass on stderr")
     add_json(parser)
 
@@ -61,6 +65,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if to_file:
         require_folder(Path(args.output))
     _require_suffix(args)
+    if args.save_placement is not None:
+        require_folder(args.save_placement)
     if args.dump_ir is not None:
         require_folder(args.dump_ir / "00-import.wir" if args.dump_ir.exists() else args.dump_ir)
 
@@ -70,6 +76,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     _require_ahead(given, str(opened.module.attrs.get("phase", "import")))
     if args.compile_to is not None:
         toolchain.lower_module(opened, options, to=args.compile_to, dump=args.dump_ir, progress=console.progress)
+        _save_placement(args, opened)
         _write_module(console, opened, Path(args.output) if to_file else None)
         _time_passes(args, console, opened)
         return 0
@@ -80,6 +87,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     began = time.perf_counter()
     write_image(image, args.output)
     opened.seconds["write"] = time.perf_counter() - began
+    _save_placement(args, opened)
     facts = summary(image, report, opened.seconds)
     if args.json:
         console.json({"schema": 1, "image": args.output, **facts})
@@ -131,6 +139,22 @@ def _write_module(console: Console, opened: Opened, path: Path | None) -> None:
         return
     save_weights(opened.resources, path.with_suffix(".safetensors"))
     write_text(path, text)
+
+
+def _save_placement(args: argparse.Namespace, opened: Opened) -> None:
+    if args.save_placement is None:
+        return
+    from compiler.place.demands import placement_text
+    from frontends.cli.files import write_text
+
+    if not opened.places:
+        raise UsageError(
+            f"the module is in phase {opened.module.attrs.get('phase')}, where no kernel has a place",
+            code="bad-option",
+            where="--save-placement",
+        )
+    as_json = args.save_placement.suffix == ".json"
+    write_text(args.save_placement, placement_text(list(opened.places), list(opened.places.values()), as_json=as_json))
 
 
 def _time_passes(args: argparse.Namespace, console: Console, opened: Opened) -> None:

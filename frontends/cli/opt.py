@@ -57,6 +57,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     module, folder = _read(args.module)
     resources = find_weights(module, folder, args.weights)
     target = targets.load(args.target or str(module.attrs.get("target", "cs2")))
+    target = targets.with_defects(target, module.attrs.get("defects", target.defects), "the module")
     seconds: list[tuple[str, float]] = []
 
     def show(_index: int, step: Pass, changed: Op, _seconds: float) -> None:

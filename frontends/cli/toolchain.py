@@ -12,7 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from compiler.dialects import flow
 from compiler.driver import Options, build, lower
+from compiler.floorplan import Placed
 from compiler.ir.core import Op
 from compiler.ir.parser import parse_file
 from compiler.ir.passes import Hook, Pass, Progress, dump_to, no_progress
@@ -24,6 +26,7 @@ from frontends.cli.weights import find_weights
 from frontends.onnx.import_graph import import_model
 from runtime.check import CheckReport, compare_all, random_inputs, reference, tolerance
 from runtime.errors import IllegalImageError, InputError
+from runtime.geometry import Orientation
 from runtime.image import Image
 from runtime.session import Session
 from runtime.target import Target
@@ -40,6 +43,7 @@ class Opened:
     resources: ResourceStore
     seconds: dict[str, float]
     passes: list[tuple[str, float]] = dataclasses.field(default_factory=list)
+    places: dict[str, Placed] = dataclasses.field(default_factory=dict)  # by kernel, as soon as they are known
 
 
 def compile_model(
@@ -98,7 +102,14 @@ def lower_module(
     With `dump`, one `.wir` file per pass goes there, and the constants that no data file of the model holds. Raises
     what `compiler.driver.lower` raises.
     """
-    hooks: list[Hook] = [_note_options, _Clock(opened)]
+
+    opened.places = _places(opened.module)
+
+    def note_places(_index: int, _step: Pass, module: Op, _seconds: float) -> None:
+        # Codegen turns kernels into blocks of cores, and the host's ports into lanes: the last kernels seen count.
+        opened.places = _places(module) or opened.places
+
+    hooks: list[Hook] = [_note_options, _Clock(opened), note_places]
     if dump is not None:
         dump.mkdir(parents=True, exist_ok=True)
         first = dump / f"00-{opened.module.attrs.get('phase', 'import')}.wir"
@@ -217,6 +228,12 @@ def _provenance(module: Op) -> dict[str, Any]:
         "options": module.attrs["options"],
         "ortools": metadata.version("ortools"),
     }
+
+
+def _places(module: Op) -> dict[str, Placed]:
+    kernels = [op for op in module.body.ops if flow.is_kernel(op) and "orientation" in op.attrs]
+    numbers = [(flow.name_of(op), [int(str(op.attrs[key])) for key in ("x", "y", "orientation")]) for op in kernels]
+    return {name: Placed(x, y, Orientation(code)) for name, (x, y, code) in numbers}
 
 
 def _note_options(_index: int, step: Pass, module: Op, _seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Rule a: blocks lie inside the usable rectangle, do not overlap, and agree with the core table."""
+"""Rule a: blocks lie inside the usable rectangle, on live cores, do not overlap, and agree with the core table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from runtime import isa
 from runtime.image import CORE, ROUTE, Image
-from runtime.tables import Array, core_blocks, core_positions
+from runtime.tables import Array, core_blocks, core_positions, expand_routes
 from runtime.validate.report import Report, at
 
 
@@ -78,6 +78,29 @@ def check_placement(image: Image, report: Report) -> None:
     for (a, b), core in sorted(clashes.items()):
         message = f"overlaps block {image.blocks[b].name} at {at(int(x[core]), int(y[core]))}"
         report.add("block-overlap", message, f"block {image.blocks[a].name}")
+
+
+def check_dead(image: Image, report: Report) -> None:
+    """No core of a block, no router entry and no host lane is at a dead core."""
+    columns, rows = image.target.fabric
+    dead = np.zeros((rows, columns), bool)
+    for x, y, w, h in image.target.defects:
+        dead[y : y + h, x : x + w] = True
+    _report_dead(*core_positions(image), dead, "dead-core", "a block covers a dead core", report)
+    _, route_x, route_y = expand_routes(image.routes)
+    _report_dead(route_x, route_y, dead, "dead-router", "a route passes a dead router", report)
+    lanes = [(lane.x, lane.y) for port in image.ports for lane in port.lanes]
+    lane_x, lane_y = np.array(lanes, np.int64).reshape(-1, 2).T
+    _report_dead(lane_x, lane_y, dead, "dead-router", "a host lane meets a dead router", report)
+
+
+def _report_dead(x: Array, y: Array, dead: Array, code: str, message: str, report: Report) -> None:
+    on = (x >= 0) & (y >= 0) & (x < dead.shape[1]) & (y < dead.shape[0])
+    places = np.unique(np.column_stack([y[on], x[on]])[dead[y[on], x[on]]], axis=0)
+    told = places[: report.room(code)]
+    for row, column in told:
+        report.add(code, message, f"core {at(int(column), int(row))}")
+    report.add_untold(code, len(places) - len(told))
 
 
 def check_bindings(image: Image, report: Report) -> None:

@@ -11,7 +11,7 @@ from runtime.image import Image
 from runtime.tables import core_positions, expand_routes, memory_bytes
 from runtime.validate.contents import check_contents
 from runtime.validate.memory import check_memory
-from runtime.validate.placement import check_bindings, check_placement, check_tables
+from runtime.validate.placement import check_bindings, check_dead, check_placement, check_tables
 from runtime.validate.programs import check_program
 from runtime.validate.rates import check_load, check_rates, check_usage
 from runtime.validate.report import Report, at
@@ -25,6 +25,7 @@ def validate(image: Image) -> Report:
         return report
     report.facts.update(_memory_facts(image))
     check_placement(image, report)
+    check_dead(image, report)
     check_bindings(image, report)
     for program in image.programs:
         check_memory(program, image.target, report)
@@ -58,6 +59,7 @@ def _memory_facts(image: Image) -> dict[str, Any]:
         "programs": len(image.programs),
         "cores": len(used),
         "target_cores": image.target.cores,
+        "dead_cores": image.target.dead_cores,
         "memory_bytes": image.target.memory_bytes,
         "max_memory": 0,
     }
