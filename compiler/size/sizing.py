@@ -94,7 +94,10 @@ class Sizer:
             if blocks[i]:
                 continue
             ladder = self._blocks(cls)
-            step = _first(len(ladder), lambda n, i=i, ladder=ladder: self._fits(i, ladder[n], blocks, interval))  # type: ignore[misc]
+            rungs = len(ladder)
+            step = _first(rungs, lambda n, i=i, ladder=ladder: self._fits(i, ladder[n], blocks, interval))  # type: ignore[misc]
+            if step is None and self.target.defects:  # more lanes may be too long for the room between dead cores
+                step = next((n for n in range(rungs) if self._fits(i, ladder[n], blocks, interval)), None)
             if step is None:
                 return None
             blocks[i] = ladder[step]
