@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from runtime.target import Target
 
 DESCRIPTION = """\
-List the machines that ship with wsec, show the numbers of one, or make up a map of dead cores for one. A target is a
+List the machines that ship with wsec, show the numbers of one, or make up a map of dead cores. A target is a
 TOML file: copy one from runtime/targets, change it, and give its path to --target.
 
-A defect map is a text file, for --defects here and with `wsec compile`: a dead core a line as `x y`, a rectangle of them
-as `x y columns rows`, in fabric coordinates; # starts a comment. The entry `defects` of a target file holds the same as
+A defect map is a text file, for --defects here and with `wsec compile`: a dead core a line as `x y`, a rectangle of
+them as `x y columns rows`, in fabric coordinates; # starts a comment. The entry `defects` of a target file holds the same as
 [[x, y, columns, rows], ...]. Kernels and routes go around dead cores."""
 
 
