@@ -17,6 +17,7 @@ import compiler.passes.fuse_softmax
 import compiler.passes.insert_forks
 import compiler.passes.lower_to_flow
 import compiler.passes.place
+import compiler.passes.predict
 import compiler.passes.recover_positions
 import compiler.passes.route
 import compiler.passes.simplify
@@ -36,7 +37,7 @@ PHASES: dict[str, str] = {
     "flow": "lower-to-flow,insert-forks",
     "size": "size",
     "place": "place",
-    "route": "route",
+    "route": "route,predict",
     "core": "codegen,dead-code",
 }
 PHASE_NAMES = ("import", *PHASES)

@@ -31,8 +31,8 @@ def summary(image: Image) -> dict[str, Any]:
         "slots": image.slots,
         "cores": {"used": int(used.sum()), "target": image.target.cores, "programs": len(image.programs)},
         "kernels": _kernels(image),
-        "memory": _memory(image),
-        "colours": _colours(image),
+        "memory": memory_by_owner(image),
+        "colours": colours(image),
         "ports": [_port(port) for port in image.ports],
         "tensors": [
             {
@@ -81,7 +81,7 @@ def _owners(image: Image) -> list[dict[str, int]]:
     return rows
 
 
-def _memory(image: Image) -> dict[str, Any]:
+def memory_by_owner(image: Image) -> dict[str, Any]:
     """Per owner the most and the mean bytes of the used cores, and the same for all owners together."""
     counts = np.bincount(image.cores["program"][image.cores["program"] >= 0], minlength=len(image.programs))
     running = [i for i, count in enumerate(counts) if count]
@@ -96,7 +96,7 @@ def _memory(image: Image) -> dict[str, Any]:
     }
 
 
-def _colours(image: Image) -> dict[str, Any]:
+def colours(image: Image) -> dict[str, Any]:
     _, x, y = expand_routes(image.routes)
     _, per_router = np.unique(y * (1 << 16) + x, return_counts=True)
     histogram = Counter(per_router.tolist())

@@ -118,6 +118,8 @@ def test_json_is_one_object_on_stdout(wsec: Any, gpt: Path, gpt_wse: Path, tmp_p
         ["compile", gpt, "-o", tmp_path / "m.wse", *FLAGS],
         ["validate", gpt_wse],
         ["inspect", gpt_wse],
+        ["report", gpt_wse],
+        ["report", gpt_wse, "--section", "route", "--top", "2"],
         ["inspect", gpt_wse, "--core", "8,4"],
         ["inspect", gpt],
         ["target", "list"],

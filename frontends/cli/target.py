@@ -18,8 +18,8 @@ List the machines that ship with wsec, show the numbers of one, or make up a map
 TOML file: copy one from runtime/targets, change it, and give its path to --target.
 
 A defect map is a text file, for --defects here and with `wsec compile`: a dead core a line as `x y`, a rectangle of
-them as `x y columns rows`, in fabric coordinates; # starts a comment. The entry `defects` of a target file holds the same as
-[[x, y, columns, rows], ...]. Kernels and routes go around dead cores."""
+them as `x y columns rows`, in fabric coordinates; # starts a comment. The entry `defects` of a target file holds the
+same as [[x, y, columns, rows], ...]. Kernels and routes go around dead cores."""
 
 
 def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:

@@ -1,0 +1,272 @@
+"""What one wants to know of a compiled image, from the image alone: plain numbers, for people, tools and tests.
+
+Cycles are predicted by the kernels' closed forms, which the compiler notes in the image; everything else is counted in
+the image's tables. An image holds no wall-clock times, since the same input must give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from runtime import defects
+from runtime.geometry import DIRECTION_NAMES
+from runtime.image import Image
+from runtime.inspect import colours, memory_by_owner
+from runtime.tables import Array, core_positions, expand_routes, memory_bytes
+from runtime.wires import HOST, Wires, trace
+from runtime.work import work
+
+SCHEMA = 1
+SECTIONS = ("summary", "place", "route", "memory", "solver")
+LINKS_LOOKED_AT = 2000
+LINKS = (*DIRECTION_NAMES[:4], "to its core", "from its core")
+
+
+def report(image: Image, top: int = 5) -> dict[str, Any]:
+    """All sections. `top`: how many of the slowest, longest, hottest and fullest are listed."""
+    wires = trace(image)
+    return {
+        "schema": SCHEMA,
+        "summary": _summary(image, wires, top),
+        "place": _place(image, wires, top),
+        "route": _route(image, wires, top),
+        "memory": _memory(image, top),
+        "solver": _solver(image),
+    }
+
+
+def _notes(image: Image, section: str) -> Mapping[str, Any]:
+    """What the compiler noted under a name; an image that something else made may have noted nothing."""
+    notes = image.manifest.get("report")
+    found = notes.get(section) if isinstance(notes, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _cycles(image: Image) -> dict[str, tuple[int, int]]:
+    """Predicted interval and latency by kernel."""
+    noted = _notes(image, "cycles").items()
+    return {
+        name: (pair[0], pair[1])
+        for name, pair in noted
+        if isinstance(pair, list | tuple) and len(pair) == 2 and all(type(n) is int and n >= 0 for n in pair)
+    }
+
+
+# Summary
+
+
+def _summary(image: Image, wires: Wires, top: int) -> dict[str, Any]:
+    target, used = image.target, int((image.cores["program"] >= 0).sum())
+    cycles = _cycles(image)
+    paced = [(cycles[b.name][0], b.name, b.kind) for b in image.blocks if b.name in cycles]
+    paced.sort(key=lambda entry: (-entry[0], entry[1]))
+    interval = _number(_notes(image, "size").get("interval_cycles")) or (paced[0][0] if paced else None)
+    latency = _latency(image, wires, cycles) if cycles else None
+    clock = target.clock_ghz * 1e9
+    provenance = image.manifest.get("provenance")
+    provenance = provenance if isinstance(provenance, Mapping) else {}
+    options = provenance.get("options")
+    return {
+        "model": str(provenance.get("model", "")),
+        "precision": str(options.get("precision", "")) if isinstance(options, Mapping) else "",
+        "target": target.name,
+        "max_seq": image.max_seq,
+        "slots": image.slots,
+        "kernels": len(image.blocks),
+        "cores_used": used,
+        "cores_usable": target.cores,
+        "cores_dead": target.dead_cores,
+        "interval_cycles": interval,
+        "latency_cycles": latency,
+        "tokens_per_second": clock / interval if interval else None,
+        "tokens_per_second_alone": clock / latency if latency else None,
+        **_arithmetic(image, interval),
+        "slowest": [{"kernel": name, "kind": kind, "interval_cycles": cycle} for cycle, name, kind in paced[:top]],
+    }
+
+
+def _number(value: object) -> int | None:
+    return value if type(value) is int and value > 0 else None
+
+
+def _arithmetic(image: Image, interval: int | None) -> dict[str, Any]:
+    """Multiply-accumulates of a token with full caches, and how much of the cores' time they are at full rate."""
+    counts = np.bincount(image.cores["program"][image.cores["program"] >= 0], minlength=len(image.programs))
+    works = [work(program) for program in image.programs]
+    half = sum(int(n) * w.f16 for n, w in zip(counts, works, strict=True))
+    single = sum(int(n) * w.f32 for n, w in zip(counts, works, strict=True))
+    target, used = image.target, int(counts.sum())
+    busy = half / target.fmac_per_cycle_f16 + single / target.fmac_per_cycle_f32
+    return {
+        "flops_per_token": 2 * (half + single),
+        "utilisation_of_used": busy / (interval * used) if interval and used else None,
+        "utilisation_of_wafer": busy / (interval * target.cores) if interval else None,
+    }
+
+
+def _latency(image: Image, wires: Wires, cycles: Mapping[str, tuple[int, int]]) -> int | None:
+    """Cycles of a lone token along the slowest way through kernels and wires; None if the kernels form a cycle."""
+    ends = wires.kernel_ends()
+    source, sink = wires.source[wires.end_channel[ends]], wires.end_block[ends]
+    between = (source != HOST) & (sink != HOST)
+    target = image.target
+    length = wires.hops[ends][between] * target.hop_cycles + 2 * target.ramp_cycles
+    wire: dict[tuple[int, int], int] = {}
+    for a, b, cost in zip(source[between].tolist(), sink[between].tolist(), length.tolist(), strict=True):
+        wire[a, b] = max(cost, wire.get((a, b), 0))
+    after: dict[int, list[tuple[int, int]]] = {}
+    missing = dict.fromkeys(range(len(image.blocks)), 0)
+    for (a, b), cost in wire.items():
+        after.setdefault(a, []).append((b, cost))
+        missing[b] += 1
+    arrival = dict.fromkeys(missing, 0)
+    ready = [block for block, count in missing.items() if not count]
+    for block in ready:
+        arrival[block] += cycles.get(image.blocks[block].name, (0, 0))[1]
+        for following, cost in after.get(block, ()):
+            arrival[following] = max(arrival[following], arrival[block] + cost)
+            missing[following] -= 1
+            if not missing[following]:
+                ready.append(following)
+    return max(arrival.values(), default=0) if len(ready) == len(missing) else None
+
+
+# Place
+
+
+def _place(image: Image, wires: Wires, top: int) -> dict[str, Any]:
+    if not image.blocks:
+        return {"kernels": 0}
+    left, north = min(b.x for b in image.blocks), min(b.y for b in image.blocks)
+    width = max(b.x + b.size[0] for b in image.blocks) - left
+    height = max(b.y + b.size[1] for b in image.blocks) - north
+    area = len(image.cores)
+    ends = wires.kernel_ends()
+    longest = ends[np.argsort(-wires.hops[ends], kind="stable")]
+    return {
+        "box": [left, north, width, height],
+        "kernel_cores": area,
+        "dead_cores_in_box": defects.count(image.target.defects, (left, north, width, height)),
+        "utilisation_of_box": area / (width * height),
+        "utilisation_of_wafer": area / image.target.cores,
+        "mean_wire_hops": float(wires.hops[ends].mean()) if len(ends) else 0.0,
+        "longest_wires": _longest(image, wires, longest, top),
+    }
+
+
+def _longest(image: Image, wires: Wires, ends: Array, top: int) -> list[dict[str, Any]]:
+    """The longest wire of each of the `top` bundles with the longest ones."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for end in ends:
+        channel = wires.end_channel[end]
+        pair = (_block_name(image, wires.source[channel]), _block_name(image, wires.end_block[end]))
+        if pair not in found:
+            if len(found) == top:
+                break
+            start = [int(wires.x[channel]), int(wires.y[channel])]
+            found[pair] = {"from": pair[0], "to": pair[1], "hops": int(wires.hops[end]), "start": start}
+    return list(found.values())
+
+
+def _block_name(image: Image, block: Any) -> str:
+    return "host" if block == HOST else image.blocks[int(block)].name
+
+
+# Route
+
+
+def _route(image: Image, wires: Wires, top: int) -> dict[str, Any]:
+    return {
+        "channels": len(wires.source),
+        "channels_between_kernels": len(np.unique(wires.end_channel[wires.kernel_ends()])),
+        "hops": _hops(image),
+        "words_per_token": int(wires.words.sum()),
+        "colours": {**colours(image), "at": _most_colours(image)},
+        "hottest_links": _hottest(image, wires, top),
+    }
+
+
+def _hops(image: Image) -> int:
+    """Links that channels use, each counted once for every colour on it."""
+    links = np.array([(mask & 15).bit_count() for mask in range(256)])[image.routes["outputs"]]
+    return int((links * image.routes["w"].astype(np.int64) * image.routes["h"]).sum())
+
+
+def _most_colours(image: Image) -> list[int]:
+    """The north-most of the routers with the most colours."""
+    _, x, y = expand_routes(image.routes)
+    if not len(x):
+        return []
+    place, counts = np.unique(y * (1 << 16) + x, return_counts=True)
+    row, column = divmod(int(place[int(np.argmax(counts))]), 1 << 16)
+    return [column, row]
+
+
+def _hottest(image: Image, wires: Wires, top: int) -> list[dict[str, Any]]:
+    """The busiest links; `links` of one kernel that are alike in words and direction are told by their first."""
+    interval = _number(_notes(image, "size").get("interval_cycles"))
+    found: dict[tuple[int, int, str], dict[str, Any]] = {}
+    for flat in _largest(wires.load.reshape(-1), LINKS_LOOKED_AT):
+        link, row, column = (int(i) for i in np.unravel_index(int(flat), wires.load.shape))
+        x, y, words = column + wires.origin[0], row + wires.origin[1], int(wires.load[link, row, column])
+        kernel = _kernel_at(image, x, y)
+        key = (words, link, kernel)
+        if key in found:
+            found[key]["links"] += 1
+        elif len(found) < top:
+            share = words / interval if interval else None
+            entry = {"x": x, "y": y, "link": LINKS[link], "words": words, "share_of_interval": share, "kernel": kernel}
+            found[key] = {**entry, "links": 1}
+    return list(found.values())
+
+
+def _largest(values: Array, most: int) -> Array:
+    """Indices of the `most` largest values above 0, ties by index."""
+    threshold = np.partition(values, len(values) - most)[len(values) - most] if most < len(values) else 1
+    found = np.flatnonzero(values >= max(1, threshold))
+    return found[np.argsort(-values[found], kind="stable")][:most]
+
+
+def _kernel_at(image: Image, x: int, y: int) -> str:
+    inside = (b.name for b in image.blocks if 0 <= x - b.x < b.size[0] and 0 <= y - b.y < b.size[1])
+    return next(inside, "")
+
+
+# Memory
+
+
+def _memory(image: Image, top: int) -> dict[str, Any]:
+    program = image.cores["program"]
+    counts = np.bincount(program[program >= 0], minlength=len(image.programs))
+    needed = np.array([memory_bytes(p, image.target) for p in image.programs], np.int64)
+    order = [i for i in np.argsort(-needed, kind="stable") if counts[i]][:top]
+    first = {int(i): int(np.argmax(program == i)) for i in order}
+    x, y = core_positions(image)
+    total = int((needed * counts).sum())
+    return {
+        "limit": image.target.memory_bytes,
+        "total": total,
+        "share_of_wafer": total / (image.target.cores * image.target.memory_bytes),
+        "owners": memory_by_owner(image),
+        "fullest": [
+            {
+                "program": image.programs[i].name,
+                "bytes": int(needed[i]),
+                "cores": int(counts[i]),
+                "kernel": _kernel_at(image, int(x[first[i]]), int(y[first[i]])),
+                "at": [int(x[first[i]]), int(y[first[i]])],
+            }
+            for i in map(int, order)
+        ],
+    }
+
+
+# Solver
+
+
+def _solver(image: Image) -> dict[str, Any]:
+    """What the searches noted of themselves: sizes, objectives, bounds, gaps."""
+    return {section: dict(_notes(image, section)) for section in ("size", "place", "route") if _notes(image, section)}
