@@ -1,7 +1,7 @@
 """Constant tensors, kept outside the IR's text and known by the hash of their contents.
 
-A tensor is an array in memory or a range of a file; a range is hashed in chunks and mapped only while somebody looks at
-it, so a model's weights are never in memory all at once. Files of weights are in the safetensors layout: 8 bytes
+A tensor is an array in memory or a range of a file; a range is hashed in chunks, holes of sparse files unread, and mapped
+only while somebody looks at it, so a model's weights are never in memory all at once. Files of weights are in the safetensors layout: 8 bytes
 (little-endian length of the header), a JSON header {name: {dtype, shape, data_offsets}}, then the bytes of the tensors.
 """
 
@@ -21,6 +21,7 @@ import numpy as np
 
 from compiler.ir.core import Op, Symbol
 from compiler.ir.defs import resource_def
+from runtime import digest
 from runtime.errors import InputError
 from runtime.extents import extents
 
@@ -69,7 +70,11 @@ class _Entry:
 
 
 class ResourceStore:
-    """Tensors by name; the name is `w` and the first 12 hex digits of the SHA-256 of dtype, shape and bytes."""
+    """Tensors by name; the name is `w` and the first 12 hex digits of the hash of dtype, shape and bytes.
+
+    That hash is the SHA-256 of `dtype[shape]`, a line feed, and the bytes; instead of more than `digest.CHUNK` bytes
+    their `runtime.digest` in hexadecimal, so that huge files need not be read by one thread, nor holes at all.
+    """
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
@@ -82,8 +87,9 @@ class ResourceStore:
         dtype = _dtype_of(array, hint)
         data = np.array(array, dtype=_NUMPY[dtype], order="C", copy=True if array.flags.writeable else None)
         data.flags.writeable = False
-        digest = _digest(dtype, data.shape, _memory_chunks(data))
-        return self._enter(_Entry(TensorInfo(data.shape, dtype, digest, hint), data))
+        small = data.nbytes <= digest.CHUNK
+        sha256 = _digest(dtype, data.shape, data.tobytes() if small else digest.of_array(data).encode())
+        return self._enter(_Entry(TensorInfo(data.shape, dtype, sha256, hint), data))
 
     def add_mapped(self, path: Path, offset: int, dtype: str, shape: Sequence[int], hint: str = "") -> str:
         """Keep the tensor whose row-major little-endian elements start at byte `offset` of a file; returns its name.
@@ -98,8 +104,11 @@ class ResourceStore:
             available = os.fstat(file.fileno()).st_size
             if offset + size > available:
                 raise _bad_file(path, f"{hint or 'a tensor'} needs bytes {offset} to {offset + size} of {available}")
-            digest = _digest(dtype, shape, _file_chunks(file, offset, size))
-        return self._enter(_Entry(TensorInfo(shape, dtype, digest, hint), _Range(path, offset)))
+            file.seek(offset)
+            small = size <= digest.CHUNK
+            contents = file.read(size) if small else digest.of_file(file.fileno(), offset, size).encode()
+        sha256 = _digest(dtype, shape, contents)
+        return self._enter(_Entry(TensorInfo(shape, dtype, sha256, hint), _Range(path, offset)))
 
     def get(self, name: str) -> Array:
         """The tensor, read-only. One in a file is mapped now, and unmapped when the array is let go.
@@ -136,16 +145,16 @@ class ResourceStore:
         return isinstance(data, _Range) and data.path.suffix != ".safetensors"
 
     def is_zero(self, name: str) -> bool:
-        """Whether all elements are zeros. Stops at the first that is not; holes of sparse files are not read.
+        """Whether all bytes are zeros. Stops at the first that is not; holes of sparse files are not read.
 
         Raises KeyError if there is none, InputError if its file has gone.
         """
         entry = self._entries[name]
         if isinstance(entry.data, np.ndarray):
-            return not entry.data.any()
+            return not entry.data.reshape(-1).view(np.uint8).any()
         with _reading(entry.data.path) as file:
             for start, end, hole in extents(file.fileno(), entry.data.offset, entry.nbytes):
-                if not hole and any(any(chunk) for chunk in _file_chunks(file, start, end - start)):
+                if not hole and any(chunk.strip(b"\0") for chunk in _file_chunks(file, start, end - start)):
                     return False
         return True
 
@@ -241,11 +250,8 @@ def _nbytes(shape: Sequence[int], dtype: str) -> int:
     return math.prod(shape) * _NUMPY[dtype].itemsize
 
 
-def _digest(dtype: str, shape: tuple[int, ...], chunks: Iterable[bytes | memoryview]) -> str:
-    digest = hashlib.sha256(f"{dtype}{list(shape)}\n".encode())
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.hexdigest()
+def _digest(dtype: str, shape: tuple[int, ...], contents: bytes) -> str:
+    return hashlib.sha256(f"{dtype}{list(shape)}\n".encode() + contents).hexdigest()
 
 
 def _memory_chunks(array: Array) -> Iterator[memoryview]:

@@ -21,8 +21,8 @@ def _causal(array: Array) -> bool:
 
 
 def _causal_additive(array: Array) -> bool:
-    if array.dtype.kind != "f" or not _square(array):
-        return False
+    if array.dtype.kind != "f" or not _square(array) or not (array[..., 0, 1:] <= MASK_AT_MOST).all():
+        return False  # the first row tells a weight from a mask without reading all of it
     seen = np.broadcast_to(_seen(array), array.shape)
     return bool((array[seen] == 0).all() and (array[~seen] <= MASK_AT_MOST).all())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from compiler.ir.parser import parse_module
 from compiler.ir.printer import print_module
 from compiler.ir.verifier import verify
 from compiler.resources import ResourceStore
+from runtime.digest import CHUNK, of_array
 from runtime.errors import InputError
 
 ARRAYS = {
@@ -269,3 +271,33 @@ def test_a_made_up_collision_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     store.add(ARRAYS["f32"], hint="a")
     with pytest.raises(InputError, match="'a' and 'b' differ"):
         store.add(ARRAYS["f16"], hint="b")
+
+
+def test_large_tensors_are_known_by_content_too(tmp_path: Path) -> None:
+    """Above one chunk the digest is a tree; memory, file and a sparse file with the same bytes agree."""
+    array = np.zeros((3, CHUNK // 4), np.float32)
+    array[2, 5] = 1.0
+    store = ResourceStore()
+    name = store.add(array, "memory")
+    contents = f"f32{list(array.shape)}\n{of_array(array)}".encode()
+    assert name == f"w{hashlib.sha256(contents).hexdigest()[:12]}"
+    (tmp_path / "dense").write_bytes(array.tobytes())
+    with (tmp_path / "sparse").open("wb") as file:
+        file.seek(2 * CHUNK)
+        file.write(array[2].tobytes())
+    for path in ("dense", "sparse"):
+        assert store.add_mapped(tmp_path / path, 0, "f32", array.shape) == name
+
+
+def test_zeros_are_recognised_wherever_they_lie(tmp_path: Path) -> None:
+    with (tmp_path / "data").open("wb") as file:
+        os.truncate(file.fileno(), 8 * CHUNK)
+        file.seek(4 * CHUNK)
+        file.write(bytes(CHUNK) + b"\0\0\0\1")
+    store = ResourceStore()
+    dtype, chunks = "f32", {0: True, 4: True, 5: False, 6: True}
+    for chunk, zero in chunks.items():
+        name = store.add_mapped(tmp_path / "data", chunk * CHUNK, dtype, (chunk + 1,))
+        assert store.is_zero(name) is zero
+    assert store.is_zero(store.add(np.zeros(3, np.float32)))
+    assert not store.is_zero(store.add(np.array([0, 1], np.float32)))
