@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from frontends.hf.export import ExportReport
     from runtime.check import CheckReport
     from runtime.image import Image
+    from runtime.references import Keep
     from runtime.session import Session
     from runtime.validate import Report
 
@@ -38,10 +39,14 @@ def export(model: str, output: str | Path, **options: Any) -> ExportReport:
     return exporter.export(model, Path(output), **options)
 
 
-def compile(model: str | Path, output: str | Path | None = None, **options: Any) -> Image:
+def compile(
+    model: str | Path, output: str | Path | None = None, *, store_weights: Keep = "auto", **options: Any
+) -> Image:
     """The legal image of an ONNX model, or of a `.wir` module; written to `output` (`.wse`) if given.
 
-    Options are the fields of `compiler.driver.Options`: `target`, `precision`, `max_seq`, `slots`, `max_cores`, `seed`,
+    `store_weights`: `copy` large weights into the file, `reference` the model's data file, which must lie in the folder
+    of `output`, or `auto`: refer to it from 1 GiB on, where that is possible. Other options are the fields of
+    `compiler.driver.Options`: `target`, `precision`, `max_seq`, `slots`, `max_cores`, `seed`,
     `deterministic_limit`. Raises InputError, InfeasibleError, LimitError, and IllegalImageError for an image the
     validator refuses.
     """
@@ -51,7 +56,7 @@ def compile(model: str | Path, output: str | Path | None = None, **options: Any)
 
     image = compile_model(Path(model), Options(**options))
     if output is not None:
-        write_image(image, output)
+        write_image(image, output, store_weights)
     return image
 
 

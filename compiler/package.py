@@ -47,7 +47,7 @@ def package(module: Op, resources: ResourceStore, target: Target, provenance: Ma
         cores=np.concatenate(cores),
         routes=_routes(body.ops),
         inits=inits,
-        tensors={name: Tensor(_stored(resources.get(name), dtypes)) for name, dtypes in sorted(storage.items())},
+        tensors={name: _tensor(resources, name, dtypes) for name, dtypes in sorted(storage.items())},
         ports=[_port(op) for op in body.find("core.port")],
         max_seq=options["max_seq"],
         slots=options["slots"],
@@ -91,13 +91,18 @@ def _storage(inits: list[Init]) -> dict[str, set[str]]:
     return wanted
 
 
-def _stored(array: np.ndarray[Any, Any], wanted: set[str]) -> np.ndarray[Any, Any]:
-    """As cores want it if all agree, which halves an fp16 image; else as it is, and the loader converts."""
-    if wanted == {"f16"} and array.dtype == np.float32:
-        return array.astype(np.float16)
+def _tensor(resources: ResourceStore, name: str, wanted: set[str]) -> Tensor:
+    """A tensor as cores want it if all agree, which halves an fp16 image; else as it is, and the loader converts.
+
+    One that lies in a file is converted only when it is written into another.
+    """
+    array, source = resources.get(name), resources.source(name)
     if wanted == {"i32"} and array.dtype != np.int32:
-        return array.astype(np.int32)
-    return array
+        return Tensor(array.astype(np.int32))
+    if wanted != {"f16"} or array.dtype != np.float32:
+        return Tensor(array, source)
+    half: np.dtype[Any] = np.dtype(np.float16)
+    return Tensor(array.astype(half)) if source is None else Tensor(array, source, half)
 
 
 def _routes(ops: list[Op]) -> np.ndarray[Any, Any]:

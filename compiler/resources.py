@@ -1,8 +1,9 @@
 """Constant tensors, kept outside the IR's text and known by the hash of their contents.
 
-A tensor is an array in memory or a range of a file; a range is hashed in chunks, holes of sparse files unread, and mapped
-only while somebody looks at it, so a model's weights are never in memory all at once. Files of weights are in the safetensors layout: 8 bytes
-(little-endian length of the header), a JSON header {name: {dtype, shape, data_offsets}}, then the bytes of the tensors.
+A tensor is an array in memory or a range of a file; a range is hashed in chunks (holes of sparse files unread) and
+mapped only while somebody looks at it, so a model's weights are never in memory all at once. Files of weights are in
+the safetensors layout: 8 bytes (little-endian length of the header), a JSON header {name: {dtype, shape,
+data_offsets}}, then the bytes of the tensors.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from compiler.ir.defs import resource_def
 from runtime import digest
 from runtime.errors import InputError
 from runtime.extents import extents
+from runtime.image import Source
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -53,10 +55,11 @@ class TensorInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class _Range:
-    """Bytes of a file, from `offset` on."""
+    """Bytes of a file, from `offset` on; `digest` is theirs if they are many."""
 
     path: Path
     offset: int
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,8 @@ class ResourceStore:
             file.seek(offset)
             small = size <= digest.CHUNK
             contents = file.read(size) if small else digest.of_file(file.fileno(), offset, size).encode()
-        sha256 = _digest(dtype, shape, contents)
-        return self._enter(_Entry(TensorInfo(shape, dtype, sha256, hint), _Range(path, offset)))
+        info = TensorInfo(shape, dtype, _digest(dtype, shape, contents), hint)
+        return self._enter(_Entry(info, _Range(path, offset, "" if small else contents.decode())))
 
     def get(self, name: str) -> Array:
         """The tensor, read-only. One in a file is mapped now, and unmapped when the array is let go.
@@ -143,6 +146,16 @@ class ResourceStore:
         """
         data = self._entries[name].data
         return isinstance(data, _Range) and data.path.suffix != ".safetensors"
+
+    def source(self, name: str) -> Source | None:
+        """Where a tensor of more than `digest.CHUNK` bytes lies in a file; None for others.
+
+        Raises KeyError if there is no such tensor.
+        """
+        data = self._entries[name].data
+        if not isinstance(data, _Range) or not data.digest:
+            return None
+        return Source(data.path, data.offset, data.digest)
 
     def is_zero(self, name: str) -> bool:
         """Whether all bytes are zeros. Stops at the first that is not; holes of sparse files are not read.

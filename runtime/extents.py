@@ -33,3 +33,8 @@ def _seek(descriptor: int, offset: int, whence: int, *, at_end: int) -> int:
         if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):  # no such question can be asked here
             return offset if whence == os.SEEK_DATA else at_end
         raise
+
+
+def is_hole(descriptor: int, offset: int, length: int) -> bool:
+    """Whether bytes [offset, offset + length) of an open file lie in a hole. Raises OSError as `extents` does."""
+    return length > 0 and next(extents(descriptor, offset, length)) == (offset, offset + length, True)

@@ -8,6 +8,7 @@ queues and the contents of its memory are given per core or by rules over (r, c)
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,10 +104,25 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where a tensor's row-major little-endian elements lie in a file; `sha256` is their `runtime.digest`."""
+
+    path: Path
+    offset: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Tensor:
-    """A constant of the image: dtype f32, f16 or i32 in row-major order, possibly memory-mapped."""
+    """A constant of the image: dtype f32, f16 or i32 in row-major order, possibly memory-mapped.
+
+    `source` is where else the elements lie, so that a file may refer to them instead of holding them. A file that
+    holds them has elements of type `stored`, if given, instead of the data's own.
+    """
 
     data: np.ndarray[Any, Any]
+    source: Source | None = None
+    stored: np.dtype[Any] | None = None
 
 
 @dataclass

@@ -5,7 +5,9 @@
 The header holds target, blocks, ports and manifest, and a table of the sections with offset, length and sha256;
 offsets count from the first 64-byte boundary after the header, and every section starts on such a boundary. Sections:
 `programs` and `inits` (JSON), `cores` and `routes` (the arrays of `runtime.image`), `weights` (a safetensors blob).
-The same image gives the same bytes.
+Large weights may stay in files beside the image: the header then has references to them (`runtime.references`). The
+hash of the weights is a `runtime.digest`, and zeros among them are holes of the file. The same image gives the same
+bytes.
 """
 
 from __future__ import annotations
@@ -21,15 +23,17 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from runtime import codec, structure, weights
+from runtime import codec, references, structure, weights
 from runtime import target as targets
+from runtime.digest import of_file
 from runtime.errors import InputError
 from runtime.image import CORE, ROUTE, Block, Image, Init, Port
 from runtime.isa import Program
+from runtime.references import Keep, Reference
 from runtime.target import Target
 
 MAGIC = b"\x93WSE\r\n\x1a\n"  # a text-mode transfer breaks it visibly
-SCHEMA = 1
+SCHEMA = 2
 ALIGN = 64
 PREFIX = struct.Struct("<8sIQ")
 SECTIONS = ("programs", "inits", "cores", "routes", "weights")
@@ -55,6 +59,7 @@ class Header:
     slots: int
     blocks: tuple[Block, ...]
     ports: tuple[Port, ...]
+    references: tuple[Reference, ...]
     sections: tuple[Section, ...]
 
 
@@ -65,13 +70,18 @@ def bad_image(message: str, where: str = "") -> InputError:
 # Writing
 
 
-def write_image(image: Image, path: str | Path) -> None:
-    """Write `image` to `path`; at no moment is there a half-written file of that name. Raises InputError."""
+def write_image(image: Image, path: str | Path, keep: Keep = "auto") -> None:
+    """Write `image` to `path`; at no moment is there a half-written file of that name.
+
+    `keep` says where large weights go: `copy` into the image, `reference`: they stay in files in the image's folder or
+    below, `auto`: they stay there if they are there and are more than `references.AUTO_BYTES`. Raises InputError.
+    """
     path = Path(path)
+    outside = references.choose(image.tensors, path.parent, keep)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
-            _write(image, file)
+            _write(image, outside, file)
         part.replace(path)
     except OSError as error:
         raise InputError(f"cannot write the image: {error.strerror}", code="cannot-write", where=str(path)) from None
@@ -80,44 +90,48 @@ def write_image(image: Image, path: str | Path) -> None:
             part.unlink()
 
 
-def _write(image: Image, file: BinaryIO) -> None:
+def _write(image: Image, outside: list[Reference], file: BinaryIO) -> None:
+    referenced = {reference.name for reference in outside}
+    inside = {name: tensor for name, tensor in image.tensors.items() if name not in referenced}
     small = {
         "programs": _json_bytes(codec.encode(image.programs)),
         "inits": _json_bytes(codec.encode(image.inits)),
         "cores": np.ascontiguousarray(image.cores, CORE).tobytes(),
         "routes": np.ascontiguousarray(image.routes, ROUTE).tobytes(),
     }
-    weights_head, _, weights_data = weights.head(image.tensors)
+    weights_head, _, weights_data = weights.head(inside)
     lengths = {name: len(data) for name, data in small.items()} | {"weights": len(weights_head) + weights_data}
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in small.items()}
 
     # The hash of the weights is known only after they are written: its place in the header is kept by zeros.
-    file.write(_header_bytes(image, lengths, hashes | {"weights": NO_HASH}))
+    file.write(_header_bytes(image, outside, lengths, hashes | {"weights": NO_HASH}))
     for data in small.values():
         _pad(file)
         file.write(data)
-    digest = hashlib.sha256()
-
-    def put(piece: Any) -> None:
-        digest.update(piece)
-        file.write(piece)
-
     _pad(file)
-    weights.write(image.tensors, put)
+    digest = weights.write(inside, file)
     file.seek(0)
-    file.write(_header_bytes(image, lengths, hashes | {"weights": digest.hexdigest()}))
+    file.write(_header_bytes(image, outside, lengths, hashes | {"weights": digest}))
 
 
 def _pad(file: BinaryIO) -> None:
     file.write(bytes(-file.tell() % ALIGN))
 
 
-def _header_bytes(image: Image, lengths: dict[str, int], hashes: dict[str, str]) -> bytes:
+def _header_bytes(image: Image, outside: list[Reference], lengths: dict[str, int], hashes: dict[str, str]) -> bytes:
     sections, offset = [], 0
     for name in SECTIONS:
         sections.append(Section(name, offset, lengths[name], hashes[name]))
         offset += lengths[name] + -lengths[name] % ALIGN
-    header = Header(image.target, image.max_seq, image.slots, tuple(image.blocks), tuple(image.ports), tuple(sections))
+    header = Header(
+        target=image.target,
+        max_seq=image.max_seq,
+        slots=image.slots,
+        blocks=tuple(image.blocks),
+        ports=tuple(image.ports),
+        references=tuple(outside),
+        sections=tuple(sections),
+    )
     text = _json_bytes({"image": codec.encode(header), "manifest": codec.encode(image.manifest)})
     return PREFIX.pack(MAGIC, SCHEMA, len(text)) + text
 
@@ -130,7 +144,7 @@ def _json_bytes(value: Any) -> bytes:
 
 
 def read_image(path: str | Path) -> Image:
-    """The image in the file, its weights memory-mapped read-only. Raises InputError.
+    """The image in the file, its weights memory-mapped read-only, wherever they lie. Raises InputError.
 
     Everything but the weights is checked against its sha256; `verify_weights` checks those.
     """
@@ -139,7 +153,11 @@ def read_image(path: str | Path) -> Image:
         header, manifest, base = _read_header(file, path)
         data = {name: _read_section(file, path, header, base, name) for name in SECTIONS[:-1]}
     blob = _map_section(path, base, _section(header, "weights"))
+    outside = references.attach(header.references, path)
     try:
+        inside = weights.read(blob)
+        if not inside.keys().isdisjoint(outside):
+            raise bad_image(f"tensor {min(inside.keys() & outside)!r} is both in the image and outside")
         image = Image(
             target=targets.from_dict(header.target.to_json(), str(path)),
             programs=list(_decode(tuple[Program, ...], data["programs"], "programs")),
@@ -147,7 +165,7 @@ def read_image(path: str | Path) -> Image:
             cores=_table(data["cores"], CORE, "cores"),
             routes=_table(data["routes"], ROUTE, "routes"),
             inits=list(_decode(tuple[Init, ...], data["inits"], "inits")),
-            tensors=weights.read(blob),
+            tensors=inside | outside,
             ports=list(header.ports),
             max_seq=header.max_seq,
             slots=header.slots,
@@ -159,23 +177,19 @@ def read_image(path: str | Path) -> Image:
     return image
 
 
-def verify_weights(path: str | Path) -> None:
-    """Compare the weights with their sha256 (reads them all). Raises InputError if they differ."""
+def verify_weights(path: str | Path, *, referenced: bool = True) -> None:
+    """Compare the weights with their hashes (reads them, but for holes). Raises InputError if they differ.
+
+    Without `referenced` only those in the image itself.
+    """
     path = Path(path)
     with _open(path) as file:
         header, _, base = _read_header(file, path)
         section = _section(header, "weights")
-        file.seek(base + section.offset)
-        digest = hashlib.sha256()
-        left = section.length
-        while left:
-            piece = file.read(min(left, 1 << 24))
-            if not piece:
-                break
-            digest.update(piece)
-            left -= len(piece)
-    if digest.hexdigest() != section.sha256:
-        raise bad_image("the weights do not match their sha256", where=str(path))
+        if of_file(file.fileno(), base + section.offset, section.length) != section.sha256:
+            raise bad_image("the weights do not match their sha256", where=str(path))
+    if referenced:
+        references.verify(header.references, path)
 
 
 def _open(path: Path) -> BinaryIO:

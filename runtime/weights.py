@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from runtime.digest import TreeHash
 from runtime.errors import InputError
+from runtime.extents import is_hole
 from runtime.image import Tensor
 
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "I32": np.dtype("<i4")}
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 ALIGN = 64
 CHUNK = 1 << 22  # elements converted and written at a time
+HOLE = 1 << 16  # bytes of zeros in one piece that are worth a hole
 MAX_HEADER = 1 << 24
 
 Array = np.ndarray[Any, Any]
@@ -27,16 +30,12 @@ def bad_weights(message: str) -> InputError:
 
 def head(tensors: dict[str, Tensor]) -> tuple[bytes, list[str], int]:
     """The blob's header, the order of its tensors (wider types first: all are aligned), and the bytes of its data."""
-    order = sorted(tensors, key=lambda name: (-tensors[name].data.dtype.itemsize, name))
+    dtypes = {name: _dtype(name, tensor) for name, tensor in tensors.items()}
+    order = sorted(tensors, key=lambda name: (-dtypes[name].itemsize, name))
     entries: dict[str, Any] = {}
     end = 0
     for name in order:
-        data = tensors[name].data
-        dtype = data.dtype.newbyteorder("<")
-        if dtype not in CODES:
-            raise InputError(
-                f"tensor {name!r} has dtype {data.dtype}; an image holds f32, f16 and i32", code="bad-dtype"
-            )
+        data, dtype = tensors[name].data, dtypes[name]
         start, end = end, end + data.size * dtype.itemsize
         entries[name] = {"dtype": CODES[dtype], "shape": list(data.shape), "data_offsets": [start, end]}
     text = json.dumps(entries, separators=(",", ":")).encode()
@@ -44,14 +43,85 @@ def head(tensors: dict[str, Tensor]) -> tuple[bytes, list[str], int]:
     return len(text).to_bytes(8, "little") + text, order, end
 
 
-def write(tensors: dict[str, Tensor], put: Callable[[Any], Any]) -> None:
-    """Give the blob to `put` piece by piece; no tensor is ever copied whole."""
+def _dtype(name: str, tensor: Tensor) -> np.dtype[Any]:
+    """The element type the blob has. Raises InputError for one it cannot have."""
+    dtype = (tensor.stored or tensor.data.dtype).newbyteorder("<")
+    if dtype not in CODES:
+        raise InputError(
+            f"tensor {name!r} has dtype {tensor.data.dtype}; an image holds f32, f16 and i32", code="bad-dtype"
+        )
+    return dtype
+
+
+def write(tensors: dict[str, Tensor], file: BinaryIO) -> str:
+    """Write the blob where `file` stands, piece by piece, and return its `runtime.digest`.
+
+    No tensor is ever copied whole; what is zeros becomes a hole of the file. Raises OSError.
+    """
     header, order, _ = head(tensors)
-    put(header)
+    sink = _Sink(file)
+    sink.put(header)
     for name in order:
-        data = tensors[name].data
-        for piece in _pieces(data):
-            put(np.ascontiguousarray(piece, dtype=data.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data)
+        tensor, dtype = tensors[name], _dtype(name, tensors[name])
+        for piece in _pieces(tensor.data) if tensor.source is None else _pieces_of_source(tensor):
+            if piece is None:
+                sink.skip(CHUNK * dtype.itemsize)
+                continue
+            with np.errstate(over="ignore"):
+                sink.put(np.ascontiguousarray(piece, dtype=dtype).reshape(-1).view(np.uint8).data)
+    return sink.finish()
+
+
+class _Sink:
+    """Writes and hashes; runs of zeros are skipped over in the file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.digest = TreeHash()
+        self.skipped = 0
+
+    def put(self, data: bytes | memoryview) -> None:
+        if len(data) >= HOLE and not np.frombuffer(data, np.uint8).any():
+            self.skip(len(data))
+            return
+        self._leap()
+        self.digest.update(data)
+        self.file.write(data)
+
+    def skip(self, length: int) -> None:
+        self.skipped += length
+
+    def finish(self) -> str:
+        self._leap()
+        self.file.truncate(self.file.tell())
+        return self.digest.hexdigest()
+
+    def _leap(self) -> None:
+        if self.skipped:
+            self.digest.zeros(self.skipped)
+            self.file.seek(self.skipped, 1)
+            self.skipped = 0
+
+
+def _pieces_of_source(tensor: Tensor) -> Iterator[Array | None]:
+    """Parts of a tensor that lies in a file, CHUNK elements each but the last; None for a whole part in a hole.
+
+    Read, not mapped, so that what was written does not stay in memory.
+    """
+    assert tensor.source is not None
+    size, dtype = tensor.data.size, tensor.data.dtype
+    with tensor.source.path.open("rb") as file:
+        for start in range(0, size, CHUNK):
+            offset = tensor.source.offset + start * dtype.itemsize
+            count = min(CHUNK, size - start)
+            if count == CHUNK and is_hole(file.fileno(), offset, count * dtype.itemsize):
+                yield None
+                continue
+            file.seek(offset)
+            piece = np.fromfile(file, dtype, count)
+            if piece.size < count:
+                raise InputError("the weights have been cut off", code="bad-weights", where=str(tensor.source.path))
+            yield piece
 
 
 def _pieces(data: Array) -> Iterator[Array]:

@@ -52,6 +52,11 @@ def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "--save-placement", type=Path, metavar="FILE",
         help="write where the kernels stand, for --fix-placement; as JSON if FILE ends in .json",
     )  # fmt: skip
+    parser.add_argument(
+        "--store-weights", choices=("auto", "copy", "reference"), default="auto",
+        help="copy large weights into the image, or refer to the model's data file, which must lie in the image's "
+        "folder; auto refers to it from 1 GiB on, where it can (auto)",
+    )  # fmt: skip
     parser.add_argument("--time-passes", action="store_true", help="print the seconds of every pass on stderr")
     add_json(parser)
 
@@ -85,7 +90,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     image, report = toolchain.finish_image(opened, options, dump=args.dump_ir, progress=console.progress)
     began = time.perf_counter()
-    write_image(image, args.output)
+    write_image(image, args.output, args.store_weights)
     opened.seconds["write"] = time.perf_counter() - began
     _save_placement(args, opened)
     facts = summary(image, report, opened.seconds)

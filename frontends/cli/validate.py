@@ -11,12 +11,16 @@ from runtime.errors import IllegalImageError
 
 DESCRIPTION = """\
 Walk the tables of an image and check every rule of the machine: placement, programs, memory, routes, colours, rates,
-and that it can never deadlock. Shares no code with the compiler. Exits with 7 if a rule is broken."""
+and that it can never deadlock. Shares no code with the compiler. Exits with 7 if a rule is broken.
+
+No rule depends on the weights' values. Those in the image are compared with their hash; those in a file beside it only
+with --weights."""
 
 
 def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     parser = add_verb(verbs, common, "validate", "prove an image legal", DESCRIPTION, run)
     parser.add_argument("image", type=Path, metavar="model.wse")
+    parser.add_argument("--weights", action="store_true", help="read weights in other files, too, to check their hash")
     add_json(parser)
 
 
@@ -26,7 +30,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     console.progress("reading the image")
     image = read_image(args.image)
-    verify_weights(args.image)
+    verify_weights(args.image, referenced=args.weights)
     console.progress("validating")
     report = validate(image)
     if args.json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from validate_images import changed, echo_image, edit_program, matvec_image
 from runtime import codec, weights
 from runtime.errors import InputError
 from runtime.image import Image, Tensor
-from runtime.imagefile import ALIGN, PREFIX, SECTIONS, read_image, verify_weights, write_image
+from runtime.imagefile import ALIGN, PREFIX, SCHEMA, SECTIONS, read_image, verify_weights, write_image
 from runtime.isa import Alu, Const, Dtype, Fifo, If, Loop, Map, Mem, Mov, Program, Reduce, Reg, Task
 
 DATA_FIELDS = ("target", "programs", "blocks", "inits", "ports", "max_seq", "slots", "manifest")
@@ -95,8 +96,14 @@ def test_weights_are_mapped_read_only_and_are_valid_safetensors(tmp_path: Path) 
 def test_large_tensors_are_written_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "CHUNK", 7)
     pieces: list[int] = []
+
+    class Spy(io.BytesIO):
+        def write(self, piece: Any) -> int:
+            pieces.append(len(piece))
+            return super().write(piece)
+
     tensor = Tensor(np.arange(60, dtype=np.float32).reshape(6, 10).T)
-    weights.write({"t": tensor}, lambda piece: pieces.append(len(piece)))
+    weights.write({"t": tensor}, Spy())
     assert max(pieces[1:]) <= 7 * 4 and sum(pieces[1:]) == 240
     write_image(changed(matvec_image(), tensors={"fc.weight": tensor}), tmp_path / "a.wse")
     assert np.array_equal(read_image(tmp_path / "a.wse").tensors["fc.weight"].data, tensor.data)
@@ -148,7 +155,7 @@ def assemble(header: dict[str, Any], sections: dict[str, bytes], path: Path) -> 
         body += bytes(offset - len(body)) + data
         offset = len(body) + -len(body) % ALIGN
     text = json.dumps(header).encode()
-    prefix = PREFIX.pack(b"\x93WSE\r\n\x1a\n", 1, len(text)) + text
+    prefix = PREFIX.pack(b"\x93WSE\r\n\x1a\n", SCHEMA, len(text)) + text
     path.write_bytes(prefix + bytes(-len(prefix) % ALIGN) + body)
 
 
@@ -175,9 +182,9 @@ def test_missing_file_folder_and_foreign_file(tmp_path: Path) -> None:
 
 def test_other_schema_says_recompile(written: Path) -> None:
     data = bytearray(written.read_bytes())
-    data[8] = 2
+    data[8] = 1
     written.write_bytes(data)
-    with pytest.raises(InputError, match="written by schema 2, this wsec reads 1") as caught:
+    with pytest.raises(InputError, match="written by schema 1, this wsec reads 2") as caught:
         read_image(written)
     assert "recompile" in caught.value.hint
 
