@@ -167,6 +167,13 @@ def test_dump_has_a_file_per_pass_and_no_weights_in_it(wsec: Any, gpt: Path, tmp
     assert max(len(line) for line in (dump / names[0]).read_text().splitlines()) < 2000
 
 
+def test_a_picture_is_written(wsec: Any, refused: Any, gpt_wse: Path, tmp_path: Path) -> None:
+    refused(1, ["no-folder"], "view", gpt_wse, "--svg", tmp_path / "none" / "a.svg")
+    drawn = wsec("view", gpt_wse, "--svg", tmp_path / "a.svg", "--heat", "--colour", "layer")
+    assert drawn.code == 0 and "a.svg" in drawn.out
+    assert (tmp_path / "a.svg").read_text().startswith("<svg ")
+
+
 def test_a_placement_is_saved_and_fixed_again(wsec: Any, gpt: Path, tmp_path: Path) -> None:
     first, again, other = (tmp_path / name for name in ("first.wse", "again.wse", "other.wse"))
     assert wsec("compile", gpt, "-o", first, "--save-placement", tmp_path / "p.txt", *FLAGS).code == 0
