@@ -8,13 +8,16 @@ from typing import Any
 
 from compiler import pipelines
 from compiler.ir.core import IRError, Op
+from compiler.ir.parser import parse_module
 from compiler.ir.passes import Hook, Pass, PassContext, PassManager, Progress, no_progress, parse_pipeline
+from compiler.ir.printer import print_module
+from compiler.levers import levers
 from compiler.package import package
 from compiler.place.demands import Demands, read_constraints, read_placement, to_attr
 from compiler.resources import ResourceStore
 from runtime import defects
 from runtime import target as targets
-from runtime.errors import InputError, UsageError
+from runtime.errors import InfeasibleError, InputError, UsageError
 from runtime.image import Image
 from runtime.target import Target
 
@@ -78,8 +81,29 @@ def lower(
             finished.attrs["passes"] = number
 
     # One manager for all, so that dumps are numbered through.
-    PassManager([step for _, _, step in steps], [finish, *hooks]).run(module, ctx)
+    before_flow = print_module(module) if wanted and wanted[0] == "flow" else ""
+
+    def keep(index: int, _step: Pass, finished: Op, _seconds: float) -> None:
+        nonlocal before_flow
+        if finished.attrs.get("phase") == "fuse" and steps[index][0] == "fuse":
+            before_flow = print_module(finished)
+
+    try:
+        PassManager([step for _, _, step in steps], [finish, keep, *hooks]).run(module, ctx)
+    except InfeasibleError as error:
+        if before_flow and not error.levers and error.code == "does-not-fit":
+            progress("looking for what would fit", 0, 0)
+            error.levers = levers(lambda changed: _at_flow(before_flow, resources, changed, target), options, target)
+        raise
     return target
+
+
+def _at_flow(text: str, resources: ResourceStore, options: Options, target: Target) -> Op:
+    """The module whose text is given, lowered as far as phase flow with these options."""
+    module = parse_module(text)
+    resources.resolve(module)
+    PassManager(_passes("flow", options)).run(module, PassContext(resources, target))
+    return module
 
 
 def build(module: Op, resources: ResourceStore, target: Target, provenance: Mapping[str, Any]) -> Image:

@@ -1,9 +1,12 @@
 """Errors meant for people. Every layer raises these; the command line prints them and exits with `exit_code`.
 
-This file imports nothing, so every folder may import it.
+This file imports nothing of ours, so every folder may import it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 
 class WsecError(Exception):
@@ -39,10 +42,48 @@ class UsageError(WsecError):
     exit_code = 2
 
 
+@dataclass(frozen=True)
+class Shortage:
+    """A resource that falls short. `demands` names who wants how much of it, the largest first; it may be cut short.
+
+    `proof` says how one can be sure, or that a search found no way.
+    """
+
+    resource: str
+    where: str
+    demand: int
+    supply: int
+    proof: str
+    demands: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Lever:
+    """Something the user can do, and what it would come to; `tried`: the compiler has seen that it helps."""
+
+    option: str
+    effect: str
+    tried: bool
+
+
 class InfeasibleError(WsecError):
-    """Proved: it does not fit the target."""
+    """It does not fit the target: what is short, how that is known, and what would help."""
 
     exit_code = 3
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        where: str = "",
+        hint: str = "",
+        shortages: Sequence[Shortage] = (),
+        levers: Sequence[Lever] = (),
+    ) -> None:
+        super().__init__(message, code=code, where=where, hint=hint)
+        self.shortages = tuple(shortages)
+        self.levers = tuple(levers)
 
 
 class LimitError(WsecError):

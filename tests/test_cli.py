@@ -307,6 +307,19 @@ def test_model_too_large_for_the_target(refused: Any, gpt: Path, tmp_path: Path)
     refused(3, words, "compile", gpt, "-o", tmp_path / "m.wse", "--max-cores", "20", *FLAGS)
 
 
+def test_what_does_not_fit_is_explained(wsec: Any, gpt: Path, tmp_path: Path) -> None:
+    result = wsec("compile", gpt, "-o", tmp_path / "m.wse", "--target=mini-32x32", "--max-cores", "1", "--json")
+    assert result.code == 3
+    error = json.loads(result.out)["error"]
+    short = {entry["resource"]: entry for entry in error["shortages"]}
+    assert short["cores"]["demand"] > short["cores"]["supply"] == 1
+    assert short["cores"]["demands"][0][1] >= short["cores"]["demands"][1][1]
+    (lever,) = [lever["option"] for lever in error["levers"] if lever["option"].startswith("--max-cores")]
+    for words in ("short of", "lookup0", "what would help", lever):
+        assert words in result.err
+    assert wsec("compile", gpt, "-o", tmp_path / "m.wse", "--target=mini-32x32", *lever.split()).code == 0
+
+
 def test_inputs_that_do_not_fit(refused: Any, gpt_wse: Path, tmp_path: Path) -> None:
     ids, output = np.array([[1, 2]]), tmp_path / "out.npz"
     np.savez(tmp_path / "name.npz", ids=ids)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,8 +12,9 @@ from compiler.kernels.base import memory_bytes
 from compiler.kernels.fifo import Fifo
 from compiler.kernels.table import kernel_of
 from compiler.passes.report import note
+from compiler.size.explain import explain
 from compiler.size.sizing import Sizer, Sizing
-from runtime.errors import InfeasibleError
+from runtime.errors import InfeasibleError, Shortage
 from runtime.stream import Blocks
 from runtime.target import Target
 
@@ -44,7 +43,7 @@ class Size(Pass):
         limit = min(self.max_cores or _default_cores(least, target), target.cores)
         sizing = sizer.best(limit) if least is not None else None
         if sizing is None:
-            raise _infeasible(sizer, least, limit, target, module, ctx)
+            raise explain(sizer, limit, target)
         for op in block.ops:
             if op.dialect == "flow":
                 sizer.apply(op, sizing.blocks)
@@ -65,35 +64,6 @@ def _default_cores(least: Sizing | None, target: Target) -> int:
     return max(needed, min(DEFAULT_CORES, int(DEFAULT_SHARE * target.cores)))
 
 
-def _infeasible(
-    sizer: Sizer, least: Sizing | None, limit: int, target: Target, module: Op, ctx: PassContext
-) -> InfeasibleError:
-    weights = sum(
-        math.prod(ctx.resources.info(str(op.attrs["sym_name"])).shape) for op in module.body.find("builtin.resource")
-    )
-    wafer = target.cores * target.memory_bytes / 1e6
-    have = (
-        f"{target.name} has {target.cores} cores of {target.memory_bytes // 1024} KiB ({wafer:.1f} MB); "
-        f"the limit is {limit} cores"
-    )
-    options = module.attrs.get("options", {})
-    each = 2 if isinstance(options, Mapping) and options.get("precision") == "fp16" else 4
-    need = f"{weights} weights of {each} bytes, {weights * each / 1e6:.1f} MB"
-    if least is None:
-        misfits = [f"{flow.name_of(op)} ({op.loc})" for op in sizer.misfits()]
-        who = f"no shape of {', '.join(misfits)} fits" if misfits else "no choice of lanes fits all kernels into"
-        return InfeasibleError(
-            f"{who} the cores' memory and the wafer's sides ({need}); {have}",
-            code="does-not-fit",
-            hint="use a larger target, --precision fp16, or a smaller --max-seq",
-        )
-    return InfeasibleError(
-        f"the model needs at least {least.cores} cores ({need}, and caches for the longest sequence); {have}",
-        code="does-not-fit",
-        hint="raise --max-cores, or use a larger target, --precision fp16, or a smaller --max-seq",
-    )
-
-
 def _channel_shares(ports: list[Op], target: Target) -> list[int]:
     """Host channels for each port of one direction: what it has lanes for, else an equal share of what others leave."""
     if len(ports) > target.host_channels:
@@ -101,6 +71,7 @@ def _channel_shares(ports: list[Op], target: Target) -> list[int]:
             f"the model has {len(ports)} {ports[0].name.removeprefix('flow.')}s; {target.name} has "
             f"{target.host_channels} host channels in each direction",
             code="does-not-fit",
+            shortages=[Shortage("host channels", target.name, len(ports), target.host_channels, "one for each port")],
         )
     shares = [_port_stream(port).lanes for port in ports]
     left = target.host_channels

@@ -18,7 +18,7 @@ from compiler.place.solver import Box, solve
 from compiler.place.windows import Window, improve
 from compiler.place.wire import Wire, cost, wires
 from runtime import defects
-from runtime.errors import InfeasibleError, LimitError, WsecError
+from runtime.errors import InfeasibleError, Lever, LimitError, Shortage, WsecError
 from runtime.target import Target
 
 # Regions to try, the smallest first: area as a multiple of the kernels' area, width as a multiple of height.
@@ -131,6 +131,11 @@ def verify(kernels: Sequence[Footprint], places: Sequence[Placed], target: Targe
         under[:] = index
 
 
+def _cores_short(kernels: Sequence[Footprint], target: Target, proof: str) -> Shortage:
+    sizes = sorted(((kernel.name, kernel.cols * kernel.rows) for kernel in kernels), key=lambda size: -size[1])
+    return Shortage("cores", target.name, _area(kernels), target.cores, proof, tuple(sizes[:8]))
+
+
 def _area(kernels: Sequence[Footprint]) -> int:
     return sum(kernel.cols * kernel.rows for kernel in kernels)
 
@@ -148,19 +153,24 @@ def _check_demand(kernels: Sequence[Footprint], target: Target, constraints: Con
     hint = "use a larger target or a smaller model"
     if _area(kernels) > target.cores:
         message = f"the kernels need {_area(kernels)} cores, {target.name} has {target.cores} ({columns} x {rows})"
-        raise InfeasibleError(message, code="too-many-cores", hint=hint)
+        short = _cores_short(kernels, target, "kernels do not overlap")
+        raise InfeasibleError(message, code="too-many-cores", hint=hint, shortages=[short])
     room = Room(target)
     for index, kernel in enumerate(kernels):
         turned = not kernel.edge and room.fits(kernel.rows, kernel.cols)
         if not room.fits(kernel.cols, kernel.rows) and not turned:
             dead = f", {target.dead_cores} of them dead" if target.defects else ""
             message = f"needs {kernel.cols} x {kernel.rows} cores, {target.name} has {columns} x {rows}{dead}"
-            raise InfeasibleError(message, code="kernel-too-large", where=kernel.name, hint=hint)
+            most = room.most(kernel.cols, kernel.rows)
+            proof = "every rectangle of live cores was looked at, upright and turned"
+            short = Shortage("cores in one rectangle", kernel.name, kernel.cols * kernel.rows, most, proof)
+            raise InfeasibleError(message, code="kernel-too-large", where=kernel.name, hint=hint, shortages=[short])
         _check_region(kernel, constraints, index)
     port_rows = sum(kernel.rows for kernel in kernels if kernel.edge)
     if port_rows > rows:
         message = f"the host ports need {port_rows} routers at the west edge, {target.name} has {rows}"
-        raise InfeasibleError(message, code="too-many-host-lanes", hint=hint)
+        short = Shortage("routers", "the west edge", port_rows, rows, "host lanes do not share a router")
+        raise InfeasibleError(message, code="too-many-host-lanes", hint=hint, shortages=[short])
 
 
 def _check_region(kernel: Footprint, constraints: Constraints, index: int) -> None:
@@ -169,7 +179,9 @@ def _check_region(kernel: Footprint, constraints: Constraints, index: int) -> No
     if not upright and (kernel.edge or not (kernel.rows <= columns and kernel.cols <= rows)):
         message = f"{kernel.name} needs {kernel.cols} x {kernel.rows} cores, its region has {columns} x {rows}"
         where = constraints.where.get(index, "")
-        raise InfeasibleError(message, code="region-too-small", where=where, hint="make the region larger")
+        short = Shortage("cores", "its region", kernel.cols * kernel.rows, columns * rows, "it must lie inside")
+        levers = [Lever("--constraints", "a larger region", False)]
+        raise InfeasibleError(message, code="region-too-small", where=where, shortages=[short], levers=levers)
 
 
 def _construct(
@@ -225,5 +237,11 @@ def _pack(
     need = f"{len(kernels)} kernels with {_area(kernels)} cores, {target.name} has {target.cores} cores"
     hint = "use a larger target or a smaller model"
     if answer.status == "INFEASIBLE":
-        raise InfeasibleError(f"no arrangement of the kernels fits: {need}", code="no-placement", hint=hint)
+        raise InfeasibleError(
+            f"no arrangement of the kernels fits: {need}",
+            code="no-placement",
+            hint=hint,
+            shortages=[_cores_short(kernels, target, "CP-SAT proved that the rectangles cannot be arranged")],
+            levers=[Lever("--max-cores", "smaller kernels leave room to arrange them", False)],
+        )
     raise LimitError(f"no placement found within the limit: {need}", code="placement-limit", hint=hint)

@@ -23,6 +23,17 @@ class Room:
         """Whether a rectangle of this size, not turned, has room somewhere."""
         return columns < len(self.highest) and rows <= self.highest[columns]
 
+    def most(self, columns: int, rows: int) -> int:
+        """The most cores of a rectangle at most so wide and high, turned or not, that has room somewhere."""
+        return max(
+            (
+                c * min(high, int(self.highest[c]))
+                for wide, high in ((columns, rows), (rows, columns))
+                for c in range(1, min(wide + 1, len(self.highest)))
+            ),
+            default=0,
+        )
+
 
 @lru_cache(maxsize=8)
 def _highest(usable: defects.Rect, dead: tuple[defects.Rect, ...]) -> npt.NDArray[np.int32]:

@@ -6,6 +6,7 @@ Verbs import what they need when they run, so that `wsec --help` is quick.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 import traceback
@@ -14,7 +15,8 @@ from collections.abc import Sequence
 from frontends.cli import check, compile, export, inspect, lint, opt, report, run, target, validate, view
 from frontends.cli.console import Console, json_text
 from frontends.cli.version import VERSION
-from runtime.errors import WsecError
+from runtime.errors import InfeasibleError, WsecError
+from runtime.text import table
 
 DESCRIPTION = """\
 wsec compiles a transformer saved as ONNX into a program for a wafer-scale engine (Cerebras CS-2), executes that
@@ -81,9 +83,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(args, WsecError(": ".join([type(error).__name__, *message[:1]]), code="internal", hint=hint))
 
 
+def _explained(error: InfeasibleError) -> str:
+    """What falls short, for whom, and what would help, as tables."""
+    parts = []
+    for shortage in error.shortages:
+        head = ("short of", "where", "demand", "supply", "missing")
+        missing = max(0, shortage.demand - shortage.supply)
+        row = (shortage.resource, shortage.where, shortage.demand, shortage.supply, missing)
+        parts.append(f"{table(head, [row])}\n{shortage.proof}")
+        if shortage.demands:
+            parts.append(table(("kernel", shortage.resource), shortage.demands))
+    if error.levers:
+        rows = [(lever.option, lever.effect, "tried" if lever.tried else "not tried") for lever in error.levers]
+        parts.append(table(("what would help", "effect", ""), rows))
+    return "".join(f"\n{part}\n" for part in parts)
+
+
 def _fail(args: argparse.Namespace, error: WsecError) -> int:
     print(f"wsec: {error}", file=sys.stderr)
+    fields: dict[str, object] = {"code": error.code, "message": error.message, "where": error.where, "hint": error.hint}
+    if isinstance(error, InfeasibleError):
+        fields |= {name: [dataclasses.asdict(e) for e in getattr(error, name)] for name in ("shortages", "levers")}
+        print(_explained(error), end="", file=sys.stderr)
     if getattr(args, "json", False):
-        fields = {"code": error.code, "message": error.message, "where": error.where, "hint": error.hint}
         print(json_text({"schema": 1, "error": fields, "exit_code": error.exit_code}))
     return error.exit_code
