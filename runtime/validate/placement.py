@@ -86,15 +86,16 @@ def check_dead(image: Image, report: Report) -> None:
     dead = np.zeros((rows, columns), bool)
     for x, y, w, h in image.target.defects:
         dead[y : y + h, x : x + w] = True
-    _report_dead(*core_positions(image), dead, "dead-core", "a block covers a dead core", report)
+    _report_dead(core_positions(image), dead, "dead-core", "a block covers a dead core", report)
     _, route_x, route_y = expand_routes(image.routes)
-    _report_dead(route_x, route_y, dead, "dead-router", "a route passes a dead router", report)
+    _report_dead((route_x, route_y), dead, "dead-router", "a route passes a dead router", report)
     lanes = [(lane.x, lane.y) for port in image.ports for lane in port.lanes]
     lane_x, lane_y = np.array(lanes, np.int64).reshape(-1, 2).T
-    _report_dead(lane_x, lane_y, dead, "dead-router", "a host lane meets a dead router", report)
+    _report_dead((lane_x, lane_y), dead, "dead-router", "a host lane meets a dead router", report)
 
 
-def _report_dead(x: Array, y: Array, dead: Array, code: str, message: str, report: Report) -> None:
+def _report_dead(where: tuple[Array, Array], dead: Array, code: str, message: str, report: Report) -> None:
+    x, y = where
     on = (x >= 0) & (y >= 0) & (x < dead.shape[1]) & (y < dead.shape[0])
     places = np.unique(np.column_stack([y[on], x[on]])[dead[y[on], x[on]]], axis=0)
     told = places[: report.room(code)]

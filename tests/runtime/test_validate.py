@@ -33,6 +33,7 @@ import runtime.validate
 from runtime.image import Image, Tensor
 from runtime.isa import Alu, Binary, Const, FifoDef, Fmac, If, In, Loop, Mem, Mov, Out, Reg, Region, Task
 from runtime.tables import expand_routes
+from runtime.target import with_defects
 from runtime.validate import validate
 from runtime.validate.report import MAX_PER_CODE
 
@@ -136,6 +137,24 @@ def overlap_regions(image: Image) -> Image:
 
 def integer_weights(image: Image) -> Image:
     return changed(image, tensors={"fc.weight": Tensor(np.zeros((4, 6), np.int32))})
+
+
+def dead(*rect: int) -> Callable[[Image], Image]:
+    return lambda image: changed(image, target=with_defects(image.target, [rect], "here"))
+
+
+def host_of_one_channel(image: Image) -> Image:
+    return changed(image, target=dataclasses.replace(image.target, host_channels=1))
+
+
+def idle_core(image: Image) -> Image:
+    cores = image.cores.copy()
+    cores["program"][0] = -1
+    return changed(image, cores=cores)
+
+
+def wider_record(image: Image) -> Image:
+    return changed(image, routes=image.routes.astype([(name, "<u4") for name in image.routes.dtype.names or ()]))
 
 
 SPOILT = Mov(Mem(12, F32, 2), Const(0.0))
@@ -268,6 +287,40 @@ MUTATIONS: dict[str, tuple[str, Callable[[Image], Image], str, str]] = {
         "extent",
         "instruction of length 2",
     ),
+    "same end twice": (
+        "matvec",
+        mutate_body(0, lambda body: (*body, Fmac(Mem(12, F32, 2), In(2, 2), In(2, 2)))),
+        "end-twice",
+        "input queue 2 is read twice",
+    ),
+    "no such queue": (
+        "matvec",
+        mutate_body(0, lambda body: (*body, Mov(Out(6, 1), Const(0.0)))),
+        "no-such-queue",
+        "program matvec.top task main",
+    ),
+    "too long a trace": (
+        "echo",
+        mutate_body(
+            1, lambda body: (Loop(Reg(0), 1 << 20, (*body, Mov(Mem(0, F32), Const(0.0)), Mov(Out(4, 1), In(5, 1)))),)
+        ),
+        "trace-limit",
+        "program wire task main",
+    ),
+    "too many words": (
+        "echo",
+        mutate_body(1, lambda body: (Loop(Reg(0), (1 << 31) - 1, body),)),
+        "too-many-words",
+        "program wire task main",
+    ),
+    "memory of an idle core": ("matvec", idle_core, "init-idle", "core (1,1)"),
+    # dead cores, and tables that are none
+    "core dead": ("matvec", dead(2, 1, 1, 1), "dead-core", "core (2,1)"),
+    "router dead": ("matvec", dead(2, 2, 1, 1), "dead-router", "core (2,2)"),
+    "lane dead": ("echo", dead(1, 1, 1, 1), "dead-router", "a host lane meets"),
+    "another table": ("matvec", wider_record, "table-type", "another record type"),
+    "no such direction": ("matvec", mutate_routes(index=1, outputs=R | 32), "route-mask", "router (3,1)"),
+    "too few host channels": ("matvec", host_of_one_channel, "port-count", "the host has 1 channels"),
     # d: rates
     "word too many": ("matvec", mutate_body(0, lambda body: (*body, body[-1])), "rate", "sends 5 words per token"),
     "word too few": ("echo", mutate_body(1, lambda _: (Mov(Out(3, 4), In(4, 4)),)), "rate", "takes 4"),
@@ -294,6 +347,25 @@ def test_every_mutation_is_found_with_code_and_place(name: str) -> None:
     report = validate(mutation(LEGAL[base]()))
     found = [str(violation) for violation in report.violations if violation.code == code]
     assert any(text in line for line in found), report.text()
+
+
+OTHERS = {"collision", "route-loop", "deadlock"}  # each has a test of its own below
+
+
+def test_every_kind_of_violation_has_a_mutation() -> None:
+    """The codes in the validator's own source."""
+    told = set()
+    for path in Path(runtime.validate.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            position = {"add": 0, "complain": 0, "_complain": 0, "_report_dead": 2}.get(name)
+            if position is not None and len(node.args) > max(1, position):
+                code = node.args[position]
+                told |= {code.value} if isinstance(code, ast.Constant) and isinstance(code.value, str) else set()
+    assert len(told) > 40
+    assert told - {code for _, _, code, _ in MUTATIONS.values()} == OTHERS
 
 
 def test_broken_hop_names_channel_hop_and_what_the_router_accepts() -> None:
