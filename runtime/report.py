@@ -80,6 +80,7 @@ def _summary(image: Image, wires: Wires, top: int) -> dict[str, Any]:
         "cores_usable": target.cores,
         "cores_dead": target.dead_cores,
         "interval_cycles": interval,
+        "area_bound_cycles": _size_bound(image),
         "latency_cycles": latency,
         "tokens_per_second": clock / interval if interval else None,
         "tokens_per_second_alone": clock / latency if latency else None,
@@ -90,6 +91,12 @@ def _summary(image: Image, wires: Wires, top: int) -> dict[str, Any]:
 
 def _number(value: object) -> int | None:
     return value if type(value) is int and value > 0 else None
+
+
+def _size_bound(image: Image) -> float | None:
+    """The interval that all cores would have if work could be shared out evenly, where the size pass noted it."""
+    bound = _notes(image, "size").get("area_bound_cycles")
+    return float(bound) if isinstance(bound, int | float) and bound > 0 else None
 
 
 def _arithmetic(image: Image, interval: int | None) -> dict[str, Any]:

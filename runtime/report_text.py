@@ -35,12 +35,17 @@ def _titled(title: str, body: str) -> str:
 
 def _summary(s: Mapping[str, Any]) -> str:
     dead = f", {s['cores_dead']:,} dead" if s["cores_dead"] else ""
+    bound = s["area_bound_cycles"]
+    over = f", {s['interval_cycles'] / bound:.2f} times the area bound" if bound and s["interval_cycles"] else ""
     share = _percent(s["cores_used"] / s["cores_usable"])
     found = _lines(
         ("model", f"{s['model'] or 'unknown'} in {s['precision'] or 'unknown precision'}"),
         ("target", f"{s['target']}; sequences up to {s['max_seq']}, {s['slots']} at once"),
         ("cores", f"{s['cores_used']:,} of {s['cores_usable']:,} ({share}){dead}, {s['kernels']} kernels"),
-        ("interval", f"{_count(s['interval_cycles'])} cycles: {_count(s['tokens_per_second'])} tokens/s back to back"),
+        (
+            "interval",
+            f"{_count(s['interval_cycles'])} cycles{over}: {_count(s['tokens_per_second'])} tokens/s in a row",
+        ),
         (
             "latency",
             f"{_count(s['latency_cycles'])} cycles: {_count(s['tokens_per_second_alone'])} tokens/s one at a time",

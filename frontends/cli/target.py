@@ -54,6 +54,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.json:
         console.json({"schema": 1, **numbers})
     else:
+        numbers["defects"] = f"{len(target.defects)} rectangles"
         console.out("\n".join(f"{name} = {value}" for name, value in numbers.items()))
     return 0
 
