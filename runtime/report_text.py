@@ -114,7 +114,9 @@ def _memory(s: Mapping[str, Any]) -> str:
 def _solver(s: Mapping[str, Any]) -> str:
     rows = [(section, name, _value(value)) for section, notes in s.items() for name, value in sorted(notes.items())]
     body = table(("search", "fact", "value"), list(rows)) if rows else "nothing was noted"
-    return f"{body}\n\nAn image holds no seconds, as the same input gives the same bytes; `wsec compile` prints them."
+    return (
+        f"{body}\n\nAn image holds no seconds: the same input gives the same bytes. `wsec compile --report` has them."
+    )
 
 
 def _value(value: object) -> str:

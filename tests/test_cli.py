@@ -200,10 +200,16 @@ def test_constraints_and_defects_from_files(wsec: Any, gpt: Path, tmp_path: Path
     (tmp_path / "c.txt").write_text("region attention* 40 1 28 64\nkeep-out 10 10 10 10\n")
     files = ["--defects", tmp_path / "dead.txt", "--constraints", tmp_path / "c.txt", "--time-limit", "60"]
     flags = ["--target=mini-64x64", "--deterministic-limit=0.3"]
-    compiled = wsec("compile", gpt, "-o", tmp_path / "m.wse", *files, *flags)
+    beside = ["--report", tmp_path / "r.json", "--placed-svg", tmp_path / "p.svg"]
+    compiled = wsec("compile", gpt, "-o", tmp_path / "m.wse", *files, *flags, *beside)
     assert compiled.code == 0 and "another run may place" in compiled.err
     image = read_image(tmp_path / "m.wse")
     assert image.target.dead_cores == 20
+    written, told = json.loads((tmp_path / "r.json").read_text()), wsec("report", tmp_path / "m.wse", "--json")
+    assert written.pop("seconds").keys() >= {"size", "place", "route"} and written.pop("peak_memory_bytes") > 0
+    assert written == json.loads(told.out)
+    wsec("view", tmp_path / "m.wse", "--svg", tmp_path / "again.svg")
+    assert (tmp_path / "again.svg").read_bytes() == (tmp_path / "p.svg").read_bytes()
     for block in image.blocks:
         width, height = block.size
         assert block.kind != "attention" or (block.x >= 40 and block.x + width <= 68)
@@ -434,8 +440,9 @@ def test_overrides_that_make_no_sense(refused: Any, wsec: Any, gpt: Path, tmp_pa
     bad.write_text("4 1 32 32\n")
     refused(3, ["does-not-fit"], "compile", gpt, "--defects", bad, *output)
     refused(1, ["no-file"], "compile", gpt, "--constraints", tmp_path / "none", *output)
-    refused(2, ["phase flow"], "compile", gpt, "--compile-to", "flow", "-o", tmp_path / "m.wir",
-            "--save-placement", tmp_path / "p.txt")  # fmt: skip
+    early = ["compile", gpt, "--compile-to", "flow", "-o", tmp_path / "m.wir"]
+    refused(2, ["phase flow"], *early, "--save-placement", tmp_path / "p.txt")
+    refused(2, ["--report"], *early, "--report", tmp_path / "r.json")
 
 
 def test_option_that_comes_too_late(refused: Any, wsec: Any, gpt: Path, tmp_path: Path) -> None:

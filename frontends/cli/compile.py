@@ -57,6 +57,15 @@ def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         help="copy large weights into the image, or refer to the model's data file, which must lie in the image's "
         "folder; auto refers to it from 1 GiB on, where it can (auto)",
     )  # fmt: skip
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="write what `wsec report --json` says, and the seconds of every phase",
+    )
+    parser.add_argument(
+        "--placed-svg", type=Path, metavar="FILE", help="write the picture that `wsec view --svg` draws"
+    )
     parser.add_argument("--time-passes", action="store_true", help="print the seconds of every pass on stderr")
     add_json(parser)
 
@@ -70,8 +79,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if to_file:
         require_folder(Path(args.output))
     _require_suffix(args)
-    if args.save_placement is not None:
-        require_folder(args.save_placement)
+    for path in (args.save_placement, args.report, args.placed_svg):
+        if path is not None:
+            require_folder(path)
     if args.dump_ir is not None:
         require_folder(args.dump_ir / "00-import.wir" if args.dump_ir.exists() else args.dump_ir)
 
@@ -82,6 +92,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     opened = toolchain.open_module(args.model, weights=args.weights, progress=console.progress)
     _require_ahead(given, str(opened.module.attrs.get("phase", "import")))
     if args.compile_to is not None:
+        _require_image(args)
         toolchain.lower_module(opened, options, to=args.compile_to, dump=args.dump_ir, progress=console.progress)
         _save_placement(args, opened)
         _write_module(console, opened, Path(args.output) if to_file else None)
@@ -96,12 +107,19 @@ def run(args: argparse.Namespace, console: Console) -> int:
     opened.seconds["write"] = time.perf_counter() - began
     _save_placement(args, opened)
     facts = summary(image, report, opened.seconds)
+    _write_beside(args, image, facts)
     if args.json:
         console.json({"schema": 1, "image": args.output, **facts})
     else:
         console.out(f"{args.output}: {summary_text(facts)}")
     _time_passes(args, console, opened)
     return 0
+
+
+def _require_image(args: argparse.Namespace) -> None:
+    if args.report is not None or args.placed_svg is not None:
+        flag = "--report" if args.report is not None else "--placed-svg"
+        raise UsageError(f"{flag} is about an image, and --compile-to stops before", code="bad-option")
 
 
 def _require_suffix(args: argparse.Namespace) -> None:
@@ -162,6 +180,22 @@ def _save_placement(args: argparse.Namespace, opened: Opened) -> None:
         )
     as_json = args.save_placement.suffix == ".json"
     write_text(args.save_placement, placement_text(list(opened.places), list(opened.places.values()), as_json=as_json))
+
+
+def _write_beside(args: argparse.Namespace, image: Image, facts: dict[str, Any]) -> None:
+    """Report and picture of the image."""
+    from frontends.cli.console import json_text
+    from frontends.cli.files import write_text
+
+    if args.report is not None:
+        from runtime.report import report
+
+        took = {key: facts[key] for key in ("seconds", "peak_memory_bytes")}
+        write_text(args.report, json_text({"image": args.output, **report(image), **took}) + "\n")
+    if args.placed_svg is not None:
+        from runtime.svg import picture
+
+        write_text(args.placed_svg, picture(image))
 
 
 def _time_passes(args: argparse.Namespace, console: Console, opened: Opened) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from validate_images import changed, echo_image, matvec_image
@@ -106,3 +110,21 @@ def test_layers_follow_attention_and_joins(gpt_image: Image) -> None:
         attend, feed = ["norm", "matvec", "attention", "matvec"], ["norm", "matvec", "matvec"]
         assert kinds == sorted([*attend, "fifo", "join", *feed, "fifo", "join"])
     assert sum(layer is None for layer in of_layer.values()) >= 3  # lookup, last norm, head
+
+
+def test_bytes_do_not_depend_on_hashing(gpt_wse: Path) -> None:
+    script = (
+        "import sys; from runtime.imagefile import read_image; from runtime.svg import picture; "
+        "from runtime.report import report; image = read_image(sys.argv[1]); "
+        "print(picture(image, heat=True), report(image))"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", script, str(gpt_wse)],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert said[0] == said[1] and len(said[0]) > 10_000
