@@ -72,9 +72,10 @@ class OpDef:
                 raise IRError(f"{op.name} at {op.loc}: has no attribute {key!r}; it has: {known}")
             if not _is_kind(value, spec.kind) or not is_attr(value):
                 raise IRError(f"{op.name} at {op.loc}: attribute {key!r} cannot be {value!r}")
-        for key, spec in self.attrs.items():
-            if key not in op.attrs and not spec.optional:
-                raise IRError(f"{op.name} at {op.loc}: attribute {key!r} is missing")
+        if len(op.attrs) < len(self.attrs):
+            for key, spec in self.attrs.items():
+                if key not in op.attrs and not spec.optional:
+                    raise IRError(f"{op.name} at {op.loc}: attribute {key!r} is missing")
         if self.verify is not None:
             self.verify(op)
 
@@ -95,6 +96,8 @@ def _count_fits(names: tuple[str, ...], count: int) -> bool:
 
 
 def _is_kind(value: object, kind: Kind) -> bool:
+    if type(value) is kind:  # the most, and quicker
+        return True
     kinds = kind if isinstance(kind, tuple) else (kind,)
     if isinstance(value, bool):
         return bool in kinds

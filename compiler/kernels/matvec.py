@@ -8,9 +8,9 @@ starts from the bias, sends column c's block of y south. Columns may gather thei
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from compiler.floorplan import InternalRoute, Lane
 from compiler.kernels.base import (
@@ -90,6 +90,14 @@ class Matvec(Kernel):
 
     def bindings(self, r: int, c: int) -> tuple[Binding, ...]:
         return chain_bindings(r, self.rows)
+
+    def cuts(self, r: int) -> Sequence[int]:
+        return self._width_cuts
+
+    @cached_property
+    def _width_cuts(self) -> tuple[int, ...]:
+        widths = [tuple(blocks.size(c) for blocks in self._group_blocks) for c in range(self.cols)]
+        return (0, *(c for c in range(1, self.cols) if widths[c] != widths[c - 1]))
 
     def role(self, r: int, c: int) -> Hashable:
         return Role(r == 0, r == self.rows - 1, self.x.size(r), tuple(blocks.size(c) for blocks in self._group_blocks))

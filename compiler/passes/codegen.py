@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from compiler.passes.nets import Netlist
 from compiler.program.to_ir import program_op
 from compiler.resources import ResourceStore
 from compiler.route.table import rectangles as cover
+from compiler.route.table import stack
 from runtime.geometry import RAMP, bit
 from runtime.image import Init
 from runtime.isa import Program
@@ -128,14 +130,23 @@ class _Codegen:
                     colour = self.colours[f"{name}.{port}", number]
                     for col, row, width, height in cover(_hearers(lane)):
                         yield _bind(row, col, height, width, Binding(direction, queues[port], colour))
-        cells: dict[Binding, list[tuple[int, int]]] = {}
-        for r in range(kernel.rows):
-            for c in range(kernel.cols):
-                for binding in kernel.bindings(r, c):
-                    cells.setdefault(binding, []).append((r, c))
-        for binding, places in cells.items():
-            for col, row, width, height in cover(places):
+        for binding, runs in _bound_runs(kernel).items():
+            for col, row, width, height in stack(runs):
                 yield _bind(row, col, height, width, binding)
+
+
+def _bound_runs(kernel: Kernel) -> dict[Binding, list[tuple[int, int, int]]]:
+    """Runs (row, first column, width) of the cores with each internal binding, ascending."""
+    found: dict[Binding, list[tuple[int, int, int]]] = {}
+    for r in range(kernel.rows):
+        for start, end in pairwise((*kernel.cuts(r), kernel.cols)):
+            for binding in kernel.bindings(r, start):
+                runs = found.setdefault(binding, [])
+                if runs and runs[-1][0] == r and sum(runs[-1][1:]) == start:
+                    runs[-1] = (r, runs[-1][1], end - runs[-1][1])
+                else:
+                    runs.append((r, start, end - start))
+    return found
 
 
 def _bind(row: int, col: int, height: int, width: int, binding: Binding) -> Op:

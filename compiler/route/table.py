@@ -26,9 +26,14 @@ def entries(result: RouteResult, kernels: Sequence[Footprint], placed: Sequence[
 
 def rectangles(cells: Iterable[tuple[int, int]]) -> list[tuple[int, int, int, int]]:
     """Disjoint rectangles (x, y, w, h) that cover distinct cells (y, x): runs along x, then equal runs of next rows."""
+    return stack(_runs(cells))
+
+
+def stack(runs: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int, int]]:
+    """Rectangles (x, y, w, h) of runs (y, x, w) in ascending order, equal runs of neighbouring rows joined."""
     open_runs: dict[tuple[int, int], tuple[int, int]] = {}  # (x, w) -> (y, h) of the last such run
     closed = []
-    for y, x, w in _runs(cells):
+    for y, x, w in runs:
         start, height = open_runs.get((x, w), (y, 0))
         if start + height != y:
             closed.append((x, start, w, height))

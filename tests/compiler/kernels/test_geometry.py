@@ -174,6 +174,18 @@ def test_rectangles_cover_every_core_once(kernels: Sequence[Kernel]) -> None:
         assert all(kernel.role(r, c) == role for r, c, role in covered)
 
 
+@every_kind
+def test_cores_between_cuts_are_alike(kernels: Sequence[Kernel]) -> None:
+    """What the code generator asks at the cuts holds up to the next one."""
+    for kernel in kernels:
+        for r in range(kernel.rows):
+            cuts = list(kernel.cuts(r))
+            assert cuts[0] == 0 and cuts == sorted(set(cuts)) and cuts[-1] < kernel.cols
+            for c in set(range(kernel.cols)) - set(cuts):
+                west, here = ((kernel.role(r, x), kernel.bindings(r, x)) for x in (c - 1, c))
+                assert west == here, kernel
+
+
 def test_ports_have_no_cores() -> None:
     for port in PORTS:
         assert port.roles() == [] and port.memory(TARGET) == 0
