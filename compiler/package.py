@@ -11,8 +11,8 @@ from compiler.ir.core import IRError, Op
 from compiler.passes.report import report
 from compiler.program.from_ir import program
 from compiler.resources import ResourceStore
-from compiler.route.table import rectangles
-from compiler.route.tree import from_text
+from compiler.route.table import boxes
+from compiler.route.tree import expand
 from runtime.geometry import Orientation
 from runtime.image import CORE, ROUTE, Block, Image, Init, Port, PortLane, Tensor
 from runtime.isa import INPUT_QUEUES, OUTPUT_QUEUES
@@ -109,18 +109,26 @@ def _routes(ops: list[Op]) -> np.ndarray[Any, Any]:
     """The router table: kernels' own routes, and channels by colour and masks joined into rectangles."""
     rows: list[tuple[int, ...]] = []
     keys = ("x", "y", "w", "h", "colour", "inputs", "outputs")
-    cells: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+    channels: list[Any] = []
     for op in ops:
-        a: Any = op.attrs
         if op.name == "core.block":
             inner: list[Any] = [route.attrs for route in op.body.find("core.route")]
             rows += [tuple(route[key] for key in keys) for route in inner]
         elif op.name == "fabric.channel":
-            for x, y, inputs, outputs in from_text(a["tree"]):
-                cells.setdefault((a["colour"], inputs, outputs), []).append((y, x))
-    for masks, places in cells.items():
-        rows += [(*box, *masks) for box in rectangles(places)]
-    return np.array(sorted(rows), ROUTE)
+            channels.append(op.attrs)
+    forest = expand([channel["tree"] for channel in channels])
+    colours = np.array([channel["colour"] for channel in channels], np.int64)
+    what = (colours[forest.tree] << 10) | (forest.inputs << 5) | forest.outputs
+    what, x, y, w, h = boxes(what, forest.x, forest.y)
+    joined = np.stack([x, y, w, h, what >> 10, what >> 5 & 31, what & 31], axis=1)
+    table = np.concatenate([np.array(rows, np.int64).reshape(-1, len(keys)), joined])
+    table = table[np.lexsort(table.T[::-1])]
+    routes = np.empty(len(table), ROUTE)
+    for key, column in zip(keys, table.T, strict=True):
+        routes[key] = column
+        if np.any(routes[key] != column):
+            raise IRError(f"a route has {key} = {column[routes[key] != column][0]}, which no router table can hold")
+    return routes
 
 
 def _port(op: Op) -> Port:

@@ -44,6 +44,7 @@ class _Codegen:
         self.netlist = Netlist(module)
         self.colours = _channel_colours(module)
         self.programs: dict[Program, Symbol] = {}
+        self.known: dict[int, tuple[Program, Symbol]] = {}  # by identity, which is quicker to hash; kept alive here
         self.blocks: list[Op] = []
 
     def run(self) -> None:
@@ -103,6 +104,12 @@ class _Codegen:
 
     def program(self, program: Program) -> Symbol:
         """The symbol of a program; equal programs are one, another of the same name gets a number."""
+        known = self.known.get(id(program))
+        if known is None:
+            known = self.known[id(program)] = program, self.named(program)
+        return known[1]
+
+    def named(self, program: Program) -> Symbol:
         if program not in self.programs:
             taken = {symbol.name for symbol in self.programs.values()}
             name, number = program.name, 1

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
 
 from compiler.floorplan import Footprint, Placed
 from compiler.route.router import RouteResult
 
+Array = np.ndarray[Any, Any]
 Entry = tuple[int, int, int, int, int, int, int]
 """(x, y, w, h, colour, inputs mask, outputs mask): so for every router of the rectangle."""
 
@@ -22,6 +26,30 @@ def entries(result: RouteResult, kernels: Sequence[Footprint], placed: Sequence[
     for kernel, place in zip(kernels, placed, strict=True):
         table.extend(place.route(kernel, internal) for internal in kernel.colours)
     return sorted(table)
+
+
+def boxes(kind: Array, x: Array, y: Array) -> tuple[Array, Array, Array, Array, Array]:
+    """(kind, x, y, w, h) of the rectangles of cells (x, y) that are alike, as `rectangles` finds them for each kind."""
+    order = np.lexsort((x, y, kind))
+    kind, x, y = kind[order], x[order], y[order]
+    first = _breaks(kind, y, x)
+    width = np.diff(np.append(first, len(x)))
+    kind, x, y = kind[first], x[first], y[first]
+    order = np.lexsort((y, width, x, kind))
+    kind, x, y, width = kind[order], x[order], y[order], width[order]
+    first = _breaks(kind, x, width, y)
+    height = np.diff(np.append(first, len(x)))
+    return kind[first], x[first], y[first], width[first], height
+
+
+def _breaks(*columns: Array) -> Array:
+    """Rows that do not continue the one before: other values, or not the next number in the last column."""
+    *same, running = columns
+    new = np.ones(len(running), bool)
+    new[1:] = running[1:] != running[:-1] + 1
+    for column in same:
+        new[1:] |= column[1:] != column[:-1]
+    return np.flatnonzero(new)
 
 
 def rectangles(cells: Iterable[tuple[int, int]]) -> list[tuple[int, int, int, int]]:

@@ -141,3 +141,11 @@ def test_edited_text(
     change(next(inner for inner in module.walk() if inner.name == op).attrs)
     with pytest.raises(InputError, match=message):
         build(module, core[1], MINI, {})
+
+
+def test_a_route_no_table_can_hold_is_refused() -> None:
+    module, store = lowered("fp32")
+    channel = module.body.find("fabric.channel")[0]
+    channel.attrs["colour"] = 256
+    with pytest.raises(InputError, match="colour = 256"):
+        build(module, store, MINI, {})

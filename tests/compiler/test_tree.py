@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler.route import tree
-from compiler.route.tree import Entry, from_text, to_text
+from compiler.route.tree import Entry, expand, from_text, to_text
 from runtime.errors import InputError
 from runtime.geometry import EAST, NORTH, OPPOSITE, RAMP, SOUTH, STEP, WEST, bit
 
@@ -73,12 +73,36 @@ def test_branches_host_sides_and_a_core_at_the_source() -> None:
         "3,5 E2*; 3,5<W S1*",  # a second source
         "0,0 W1*",  # off the wafer
         "3,5 E999999*",
+        "3,5 E99999*",
+        "3,5 E1; 3,5<W S1*",  # the root's words come from its core
+        "3,5 E2*; 4,6 E1*; 4,5 S1*",  # a branch before the one that leads to it
+        "3,5 E2*; 4,6 E1 N1 W1 S1",  # a loop beside the tree
     ],
 )
 def test_text_that_is_no_tree(text: str) -> None:
     with pytest.raises(InputError) as caught:
         from_text(text)
     assert caught.value.code == "bad-tree"
+
+
+@given(st.lists(trees(), min_size=1, max_size=4))
+def test_many_trees_are_as_each_alone(made: list[tuple[list[Entry], tuple[int, int]]]) -> None:
+    texts = [to_text(*one) for one in made]
+    forest = expand(texts)
+    columns = (column.tolist() for column in forest)
+    entries = [(number, *entry) for number, text in enumerate(texts) for entry in from_text(text)]
+    assert list(zip(*columns, strict=True)) == entries
+
+
+def test_no_trees_at_all() -> None:
+    assert all(len(column) == 0 for column in expand([]))
+
+
+def test_all_trees_together_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree, "MAX_ALL", 30)
+    expand(["0,0 E9*"] * 3)
+    with pytest.raises(InputError, match="in all"):
+        expand(["0,0 E9*"] * 4)
 
 
 def test_text_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

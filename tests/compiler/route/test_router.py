@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from route.walk import expand, judge
 from compiler.floorplan import Footprint, Lane, Net, Placed, check
 from compiler.place.placer import place
 from compiler.route.router import route
-from compiler.route.table import entries, rectangles
+from compiler.route.table import boxes, entries, rectangles
 from runtime import target as targets
 from runtime.errors import InfeasibleError, LimitError, WsecError
 from runtime.geometry import Orientation
@@ -164,6 +165,13 @@ def test_placed_and_routed_program_is_legal_and_deterministic() -> None:
 def test_rectangles_cover_exactly(cells: set[tuple[int, int]]) -> None:
     covered = [(y + j, x + i) for x, y, w, h in rectangles(cells) for i in range(w) for j in range(h)]
     assert sorted(covered) == sorted(cells)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 7), st.integers(0, 7)), max_size=60, unique=True))
+def test_boxes_of_many_kinds_are_the_rectangles_of_each(cells: list[tuple[int, int, int]]) -> None:
+    kind, x, y = np.array(cells, np.int64).reshape(-1, 3).T
+    wanted = [(k, *box) for k in range(3) for box in rectangles((b, a) for what, a, b in cells if what == k)]
+    assert sorted(zip(*(column.tolist() for column in boxes(kind, x, y)), strict=True)) == sorted(wanted)
 
 
 @pytest.mark.parametrize(
