@@ -94,6 +94,7 @@ def lower(
         if before_flow and not error.levers and error.code == "does-not-fit":
             progress("looking for what would fit", 0, 0)
             error.levers = levers(lambda changed: _at_flow(before_flow, resources, changed, target), options, target)
+            error.hint = "" if error.levers else error.hint  # what was tried says more
         raise
     return target
 

@@ -51,7 +51,7 @@ def explain(sizer: Sizer, limit: int, target: Target) -> InfeasibleError:
     else:
         message = f"the model needs at least {least.cores} cores ({need}); {have}"
         shortages.append(Shortage("cores", target.name, least.cores, limit, SEARCHED, _shares(needs, target)))
-        hint = f"raise --max-cores, or {hint}"
+        hint = f"raise --max-cores, or {hint}" if least.cores <= target.cores else hint
     return InfeasibleError(message, code="does-not-fit", hint=hint, shortages=shortages)
 
 

@@ -89,13 +89,15 @@ def _explained(error: InfeasibleError) -> str:
     for shortage in error.shortages:
         head = ("short of", "where", "demand", "supply", "missing")
         missing = max(0, shortage.demand - shortage.supply)
-        row = (shortage.resource, shortage.where, shortage.demand, shortage.supply, missing)
+        numbers = (f"{number:,}" for number in (shortage.demand, shortage.supply, missing))
+        row = (shortage.resource, shortage.where, *numbers)
         parts.append(f"{table(head, [row])}\n{shortage.proof}")
         if shortage.demands:
-            parts.append(table(("kernel", shortage.resource), shortage.demands))
+            rows = [(name, f"{amount:,}") for name, amount in shortage.demands]
+            parts.append(table(("kernel", shortage.resource), rows))
     if error.levers:
-        rows = [(lever.option, lever.effect, "tried" if lever.tried else "not tried") for lever in error.levers]
-        parts.append(table(("what would help", "effect", ""), rows))
+        tried = [(lever.option, lever.effect, "tried" if lever.tried else "not tried") for lever in error.levers]
+        parts.append(table(("what would help", "effect", ""), tried))
     return "".join(f"\n{part}\n" for part in parts)
 
 
