@@ -224,7 +224,7 @@ def summary_text(data: dict[str, Any]) -> str:
             [(t["name"], t["dtype"], " x ".join(map(str, t["shape"])), t["bytes"]) for t in data["tensors"]],
         ),
     ]
-    parts += [_flat("manifest", data["manifest"])] if data["manifest"] else []
+    parts += [_flat("manifest", _without_cycles(data["manifest"]))] if data["manifest"] else []
     return "\n\n".join(parts)
 
 
@@ -238,6 +238,14 @@ def _port_row(port: dict[str, Any]) -> tuple[object, ...]:
     first = f"({lanes[0]['x']},{lanes[0]['y']}) colour {lanes[0]['colour']}" if lanes else ""
     shape = " x ".join(map(str, port["shape"]))
     return (port["name"], port["direction"], port["dtype"], shape, port["features"], len(lanes), first)
+
+
+def _without_cycles(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A prediction for every kernel is what `wsec report` is for."""
+    notes = manifest.get("report")
+    if not isinstance(notes, dict):
+        return manifest
+    return {**manifest, "report": {name: value for name, value in notes.items() if name != "cycles"}}
 
 
 def _flat(name: str, value: Any) -> str:
