@@ -215,3 +215,16 @@ def test_dead_cores_are_gone_around_and_the_logits_stay(gpt: Path, tmp_path: Pat
     assert {"dead-core", "dead-router"} <= set(broken.counts)  # there was something to go around
     assert wsec.validate(image).ok
     assert_passes(gpt, image, tokens=24)
+
+
+@pytest.mark.slow
+def test_cerebras_gpt_111m_on_a_wafer_with_fifty_dead_cores(models: Path, tmp_path: Path) -> None:
+    model = models / "111m.onnx"
+    wsec.export("cerebras-gpt-111m", model, validate=False)
+    target = targets.load("cs2")
+    dead = defects.draw_lots(50, 1, target.usable, target.fabric)
+    (tmp_path / "dead.txt").write_text(defects.to_text(dead), encoding="utf-8")
+    image = wsec.compile(model, defects=str(tmp_path / "dead.txt"), deterministic_limit=2)
+    assert image.target.dead_cores == 50
+    assert wsec.validate(image).ok
+    assert_passes(model, image, tokens=4)

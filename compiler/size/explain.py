@@ -61,7 +61,8 @@ def _memory(total: int, needs: Sequence[tuple[str, int]], limit: int, target: Ta
     if total <= supply:
         return []
     where = f"{limit} cores of {target.name}"
-    return [Shortage("bytes", where, total, supply, COUNTED, tuple(needs[:MOST_NAMED]))]
+    proof = f"{COUNTED}: as much as {total / (target.cores * target.memory_bytes):.2f} of these machines have"
+    return [Shortage("bytes", where, total, supply, proof, tuple(needs[:MOST_NAMED]))]
 
 
 def _shares(needs: Sequence[tuple[str, int]], target: Target) -> tuple[tuple[str, int], ...]:

@@ -85,6 +85,8 @@ def test_too_many_bytes_are_proved_by_counting() -> None:
     error = refused(SHAPE, dataclasses.replace(MINI, max_cores=10))
     (short,) = [short for short in error.shortages if short.resource == "bytes"]
     assert short.supply == 10 * 49152 < short.demand
+    machines = re.search(r"as much as ([\d.]+) of these machines", short.proof)
+    assert machines is not None and float(machines[1]) == pytest.approx(short.demand / (1024 * 49152), abs=0.006)
     assert [need for _, need in short.demands] == sorted((need for _, need in short.demands), reverse=True)
     assert sum(need for _, need in short.demands) <= short.demand
     assert {"lookup0", "attention0"} <= {name for name, _ in short.demands}
