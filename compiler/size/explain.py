@@ -61,7 +61,8 @@ def _memory(total: int, needs: Sequence[tuple[str, int]], limit: int, target: Ta
     if total <= supply:
         return []
     where = f"{limit} cores of {target.name}"
-    proof = f"{COUNTED}: as much as {total / (target.cores * target.memory_bytes):.2f} of these machines have"
+    whole = target.cores * target.memory_bytes
+    proof = f"{COUNTED}: as much as {total / whole:.2f} of these machines have" if whole else COUNTED
     return [Shortage("bytes", where, total, supply, proof, tuple(needs[:MOST_NAMED]))]
 
 
