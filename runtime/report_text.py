@@ -90,7 +90,14 @@ def _route(s: Mapping[str, Any]) -> str:
     rows = [(int(number), count) for number, count in colours["routers"].items()]
     found += _titled("routers by colours", table(("colours", "routers"), rows)) if rows else ""
     links = [
-        (_at((at["x"], at["y"])), at["link"], at["words"], _percent(at["share_of_interval"]), at["kernel"], at["links"])
+        (
+            _at((at["x"], at["y"])),
+            at["link"],
+            at["words"],
+            _percent(at["share_of_interval"]),
+            at["kernel"] or "none",
+            at["links"],
+        )
         for at in s["hottest_links"]
     ]
     head = ("router", "link", "words per token", "of the interval", "kernel there", "links like it")
