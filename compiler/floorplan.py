@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runtime.errors import WsecError
-from runtime.geometry import RAMP, STEP, Orientation, bit
+from runtime.geometry import RAMP, Orientation
 
-Pattern = tuple[tuple[int, int, int], ...]
-"""Routers of one lane as (col, row, outputs mask), or (x, y, outputs mask) once placed; the entry router first."""
+Box = tuple[int, int, int, int]
+"""A rectangle: (col, row, cols, rows), or (x, y, width, height) once placed."""
 
 
 class FloorplanError(WsecError):
@@ -28,26 +28,30 @@ class FloorplanError(WsecError):
 class Lane:
     """One lane of a port: the router (col, row) where its wavelets enter or leave the kernel.
 
-    An input lane has a `tail`, its fixed multicast pattern inside the kernel; every router of the tail but the first is
-    entered from the one neighbour whose outputs mask points to it. An output lane has none: its wavelets come from the
-    router's RAMP. A lane of a host port has none either: the host is beyond the direction `outside` of the router.
+    An input lane is heard by the cores of `hears`, disjoint boxes: wavelets may enter a group of touching boxes at any
+    of its routers and spread from there, so (col, row), one of them, only says where about the lane lies. An output
+    lane hears nothing: its wavelets come from the router's RAMP. A lane of a host port does neither: the host is beyond
+    the direction `outside` of the router.
     """
 
     col: int
     row: int
-    tail: Pattern = ()
+    hears: tuple[Box, ...] = ()
     outside: int | None = None
 
     @property
-    def pattern(self) -> Pattern:
-        """The routers of this lane seen as an input, the entry router first."""
-        if self.outside is not None:
-            return ((self.col, self.row, bit(self.outside)),)
-        return self.tail
+    def boxes(self) -> tuple[Box, ...]:
+        """The routers of this lane seen as an input."""
+        return ((self.col, self.row, 1, 1),) if self.outside is not None else self.hears
 
     @property
     def source(self) -> int:
         """The direction from which wavelets come at the router of this lane seen as an output."""
+        return RAMP if self.outside is None else self.outside
+
+    @property
+    def sink(self) -> int:
+        """The direction in which every router of this lane, seen as an input, hands the wavelets out."""
         return RAMP if self.outside is None else self.outside
 
 
@@ -73,7 +77,8 @@ class Footprint:
     """The rectangle of one kernel, its ports by name and its internal routes.
 
     `edge="west"` marks a host port: one column of routers without cores that stands, unturned, in the west-most column
-    of the usable rectangle.
+    of the usable rectangle. `turned` says how the kernel wants to stand in a strip: rows across (True), columns across
+    (False), or as takes less of its length (None).
     """
 
     name: str
@@ -83,6 +88,7 @@ class Footprint:
     outputs: Mapping[str, tuple[Lane, ...]] = field(default_factory=dict)
     colours: tuple[InternalRoute, ...] = ()
     edge: str | None = None
+    turned: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -102,18 +108,18 @@ class Placed:
         """(x, y, width, height) of the turned rectangle."""
         return self.x, self.y, *self.orientation.size(kernel.cols, kernel.rows)
 
-    def pattern(self, kernel: Footprint, lane: Lane) -> Pattern:
-        """The pattern of an input lane in fabric coordinates and directions."""
-        turn = self.orientation.mask
-        return tuple((*self.at(kernel, col, row), turn(outputs)) for col, row, outputs in lane.pattern)
+    def covered(self, kernel: Footprint, box: Box) -> Box:
+        """A box of local routers in fabric coordinates."""
+        col, row, cols, rows = box
+        x0, y0 = self.at(kernel, col, row)
+        x1, y1 = self.at(kernel, col + cols - 1, row + rows - 1)
+        return min(x0, x1), min(y0, y1), abs(x1 - x0) + 1, abs(y1 - y0) + 1
 
     def route(self, kernel: Footprint, internal: InternalRoute) -> tuple[int, int, int, int, int, int, int]:
         """An internal route as (x, y, w, h, colour, inputs, outputs) on the fabric."""
-        x0, y0 = self.at(kernel, internal.col, internal.row)
-        x1, y1 = self.at(kernel, internal.col + internal.w - 1, internal.row + internal.h - 1)
+        box = internal.col, internal.row, internal.w, internal.h
         turn = self.orientation.mask
-        x, y, w, h = min(x0, x1), min(y0, y1), abs(x1 - x0) + 1, abs(y1 - y0) + 1
-        return x, y, w, h, internal.colour, turn(internal.inputs), turn(internal.outputs)
+        return *self.covered(kernel, box), internal.colour, turn(internal.inputs), turn(internal.outputs)
 
 
 @dataclass(frozen=True)
@@ -154,7 +160,7 @@ def _check_kernel(kernel: Footprint) -> None:
     for lane in (lane for lanes in kernel.outputs.values() for lane in lanes):
         _check_inside(kernel, lane.col, lane.row)
     for lane in (lane for lanes in kernel.inputs.values() for lane in lanes):
-        _check_tail(kernel, lane)
+        _check_heard(kernel, lane)
 
 
 def _check_inside(kernel: Footprint, col: int, row: int) -> None:
@@ -162,21 +168,36 @@ def _check_inside(kernel: Footprint, col: int, row: int) -> None:
         raise FloorplanError(f"lane router ({col}, {row}) is outside {kernel.cols} x {kernel.rows}", kernel.name)
 
 
-def _check_tail(kernel: Footprint, lane: Lane) -> None:
-    """The tail is a tree: a walk from the lane's router along the outputs meets every router of the tail once."""
-    masks = {(col, row): outputs for col, row, outputs in lane.pattern}
-    walk = [(lane.col, lane.row)]
-    for col, row in walk:
+def _check_heard(kernel: Footprint, lane: Lane) -> None:
+    """There are boxes, inside and disjoint."""
+    boxes = lane.boxes
+    for col, row, cols, rows in boxes:
         _check_inside(kernel, col, row)
-        if len(walk) <= len(masks) and lane.outside is None:
-            walk.extend(successors(col, row, masks.get((col, row), 0)))
-    if sorted(walk) != sorted(masks) or len(masks) != len(lane.pattern):
-        raise FloorplanError(f"the tail of input lane ({lane.col}, {lane.row}) is not a tree", kernel.name)
+        _check_inside(kernel, col + cols - 1, row + rows - 1)
+    if not boxes or any(_overlap(a, b) for i, a in enumerate(boxes) for b in boxes[:i]):
+        raise FloorplanError(f"input lane ({lane.col}, {lane.row}) hears nothing, or twice: {boxes}", kernel.name)
 
 
-def successors(x: int, y: int, outputs: int) -> list[tuple[int, int]]:
-    """The neighbours of a router that its outputs mask points to."""
-    return [(x + dx, y + dy) for direction, (dx, dy) in enumerate(STEP) if outputs & bit(direction)]
+def groups(boxes: Sequence[Box]) -> list[list[Box]]:
+    """Boxes that touch, directly or by others, together; groups and boxes in the order given."""
+    found: list[list[Box]] = []
+    for box in boxes:
+        near = [group for group in found if any(_touch(box, other) for other in group)]
+        joined = [*(other for group in near for other in group), box]
+        found = [group for group in found if group not in near]
+        found.append(joined)
+    return found
+
+
+def _overlap(a: Box, b: Box, across: int = 0, down: int = 0) -> bool:
+    """Whether two boxes meet once `a` has grown by so many columns and rows on all sides."""
+    meets = a[0] - across < b[0] + b[2] and b[0] < a[0] + a[2] + across
+    return meets and a[1] - down < b[1] + b[3] and b[1] < a[1] + a[3] + down
+
+
+def _touch(a: Box, b: Box) -> bool:
+    """Whether a side of one box lies at a side of the other."""
+    return _overlap(a, b, across=1) or _overlap(a, b, down=1)
 
 
 def _check_end(kernels: Sequence[Footprint], net: Net, end: tuple[int, str], is_output: bool) -> None:

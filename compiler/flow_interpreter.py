@@ -151,8 +151,10 @@ def _attention(op: Op, arguments: list[Array], _: Run) -> Array:
     a: Any = op.attrs
     (x,) = arguments
     seq = _sequence(x)
-    # [token axes, heads * (q, k, v)] -> [q k v, row, head, position, element]
-    parts = x.reshape(-1, seq, a["heads"], 3, a["head_dim"]).transpose(3, 0, 2, 1, 4)
+    # [token axes, heads * lanes * (q, k, v)] -> [q k v, row, head, position, element]
+    pieces = 3 * a["head_dim"] // flow.stream(op.operands[0].type).block
+    parts = x.reshape(-1, seq, a["heads"], pieces, 3, a["head_dim"] // pieces).transpose(4, 0, 2, 1, 3, 5)
+    parts = parts.reshape(*parts.shape[:4], a["head_dim"])
     q, k, v = _stored(op, parts[0] * np.float32(a["scale"])), _stored(op, parts[1]), _stored(op, parts[2])
     causal = np.tri(seq, dtype=np.bool_)
     scores = np.where(causal, q @ k.swapaxes(-1, -2), np.float32(-np.inf))

@@ -81,7 +81,7 @@ def test_compile_run_check(wsec: Any, gpt: Path, tmp_path: Path) -> None:
     image, output = tmp_path / "model.wse", tmp_path / "logits.npz"
     compiled = wsec("compile", gpt, "-o", image, *FLAGS)
     assert compiled.code == 0
-    for word in ("cores", "interval", "tokens/s", "gap", "colours", "hottest link", "seconds", "peak memory"):
+    for word in ("cores", "interval", "tokens/s", "bound", "colours", "hottest link", "seconds", "peak memory"):
         assert word in compiled.out
     assert wsec("validate", image).code == 0
 

@@ -93,9 +93,10 @@ def test_rows_do_not_influence_each_other(gpt_image: Image) -> None:
     assert np.array_equal(both[1:], alone)
 
 
-def test_placement_does_not_change_the_numbers(gpt: Path, gpt_image: Image) -> None:
+def test_placement_does_not_change_the_numbers(gpt: Path, gpt_image: Image, tmp_path: Path) -> None:
     """Another grid, another placement, other wires: the order of additions belongs to the kernels alone."""
-    options = {**SMALL, "target": "mini-64x64", "max_cores": 512, "deterministic_limit": 0.0}
+    (tmp_path / "dead.txt").write_text("22 5\n", encoding="utf-8")
+    options = {**SMALL, "target": "mini-64x64", "max_cores": 512, "defects": str(tmp_path / "dead.txt")}
     other = wsec.compile(gpt, slots=2, **options)
     assert [(block.x, block.y) for block in other.blocks] != [(block.x, block.y) for block in gpt_image.blocks]
     if [(b.rows, b.cols) for b in other.blocks] == [(b.rows, b.cols) for b in gpt_image.blocks]:

@@ -1,7 +1,8 @@
 """`flow`: kernels and the streams between them.
 
 `lower-to-flow` writes the ops with streams whose block is not chosen, unless the order of features depends on it (q,
-k and v of a head on one lane); `size` chooses blocks and the shape attributes (`spread`, `tokens`, `blocks`); `place`
+k and v of a head on one lane); `size` chooses blocks and the shape attributes (`tiles`, `finishers`,
+`spread`, `across`, `tokens`, `blocks`); `place`
 adds `x`, `y` and `orientation`. Every op but `flow.fork`, which is only wires, is one kernel and carries a `sym_name`
 that the later levels and all reports use.
 """
@@ -82,7 +83,13 @@ output_def = define(
     "flow.output",
     "a graph output leaving to the host",
     operands=("x",),
-    attrs={**COMMON, "name": Attribute(str), "shape": Attribute(tuple), "dtype": Attribute(str)},
+    attrs={
+        **COMMON,
+        "name": Attribute(str),
+        "shape": Attribute(tuple),
+        "dtype": Attribute(str),
+        "pitch": Attribute(int, optional=True, doc="rows from one lane to the next, negative to run north"),
+    },
     verify=_streams,
 )
 lookup_def = define(
@@ -114,6 +121,11 @@ matvec_def = define(
         "counts": Attribute(tuple, doc="the group's number of columns"),
         "activation": Attribute(str, default=""),
         "storage": STORAGE_ATTR,
+        "tiles": Attribute(int, optional=True, doc="rows of cores over x; one per lane if not given"),
+        "finishers": Attribute(int, optional=True, doc="cores below each column that share out the activation"),
+        "entry": Attribute(
+            str, optional=True, doc="edge or diagonal: the core of each row that hears the lanes for it"
+        ),
     },
     verify=_matvec,
 )
@@ -122,12 +134,18 @@ norm_def = define(
     "LayerNorm over the features",
     operands=("x",),
     results=("y",),
-    attrs={**COMMON, "scale": Attribute(Symbol), "bias": Attribute(Symbol), "epsilon": Attribute(float)},
+    attrs={
+        **COMMON,
+        "scale": Attribute(Symbol),
+        "bias": Attribute(Symbol),
+        "epsilon": Attribute(float),
+        "tokens": Attribute(int, optional=True, doc="tokens a core may hold while their sums are under way"),
+    },
     verify=_same_features,
 )
 attention_def = define(
     "flow.attention",
-    "causal attention; lane h of x is [q, k, v] of head h; `spread`: cores that share a head's cache",
+    "causal attention; each head's lanes of x have shares of its [q, k, v]; `spread` cores share a head's cache",
     operands=("x",),
     results=("y",),
     attrs={
@@ -138,6 +156,7 @@ attention_def = define(
         "max_seq": Attribute(int),
         "slots": Attribute(int),
         "spread": Attribute(int, optional=True),
+        "across": Attribute(int, optional=True, doc="columns of the rectangle, if not spread"),
         "storage": STORAGE_ATTR,
     },
     verify=_storage,

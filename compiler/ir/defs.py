@@ -137,6 +137,7 @@ module_def = define(
         "options": Attribute(Mapping, optional=True),
         "defects": Attribute(tuple, optional=True, doc="dead cores of the target, see runtime.defects"),
         "constraints": Attribute(Mapping, optional=True, doc="of the placement to come, see compiler.place.demands"),
+        "strips": Attribute(Mapping, optional=True, doc="the strips size chose: width, length, count"),
         "report": Attribute(Mapping, optional=True),
     },
 )

@@ -1,10 +1,12 @@
 """attention: causal multi-head attention with its KV cache on the cores.
 
-Row h of the rectangle is head h. Its token (q, k, v side by side) is multicast along the row; the key and value of the
-token at position t stay on core t mod P (P cores a row). Every core forms the partial (max, sum, out) of its part of
-the cache with a softmax shifted by its own maximum; a chain east merges the partials (Milakov and Gimelshein 2018), and
-the last core divides. How many entries count follows from the position in the header, so a sequence needs no reset and
-the same program does prefill and decode.
+1 + `spread` cores, neighbours along a row or over whole rows of the rectangle, are one head. The first, the *feeder*,
+hears its token (q, k, v side by side, on one lane or cut into `pieces` lanes) and sends it on to the others, so that
+lanes are wires between two cores and need not cross those of other heads. The key and value of the token at position t
+stay on core t mod spread of the others. Every one of them forms the partial (max, sum, out) of its part of the cache
+with a softmax shifted by its own maximum; a chain through the head's cores merges the partials (Milakov and Gimelshein
+2018), and the last core divides. How many entries count follows from the position in the header, so a sequence needs no
+reset and the same program does prefill and decode.
 """
 
 from __future__ import annotations
@@ -19,23 +21,30 @@ import numpy as np
 
 from compiler.floorplan import InternalRoute, Lane
 from compiler.kernels.base import (
+    BROADCAST_COLOUR,
+    BROADCAST_IN,
+    BROADCAST_OUT,
+    CHAIN_COLOURS,
     CHAIN_IN,
     CHAIN_OUT,
+    IDLE,
+    LANE_QUEUES,
     ROUTINE_CYCLES,
-    STREAM_IN,
     STREAM_OUT,
+    WRAP_COLOURS,
     Binding,
     Kernel,
     Rect,
-    chain_bindings,
     chain_east,
     fmac_rate,
     hop,
-    row_multicast,
+    memory_bytes,
+    tap,
     vector,
     vector_init,
 )
 from compiler.kernels.builder import Array, CoreBuilder
+from runtime.geometry import EAST, NORTH, RAMP, SOUTH, WEST, bit
 from runtime.image import Init
 from runtime.isa import Const, Dtype, Mem, Program, Reg
 from runtime.stream import MAX_POSITIONS, MAX_SLOTS, POSITION_BITS
@@ -44,13 +53,18 @@ from runtime.target import Target
 
 @dataclass(frozen=True)
 class Role:
+    feeder: bool
     first: bool
     last: bool
 
 
 @dataclass(frozen=True)
 class Attention(Kernel):
-    """[q, k, v] of `head_dim` each in on lane h, head h's output out on lane h; `spread` cores share a head's cache."""
+    """[q, k, v] of `head_dim` each in for every head, head h's output out on lane h.
+
+    `pieces` lanes bring a head's token, each with its share of q, k and v. The rectangle is `columns` wide (0: spread):
+    several heads stand side by side in it, or a head fills several rows.
+    """
 
     kind = "attention"
     heads: int
@@ -60,148 +74,302 @@ class Attention(Kernel):
     slots: int
     spread: int
     storage: Dtype
+    pieces: int = 1
+    columns: int = 0
 
     @property
-    def rows(self) -> int:
-        return self.heads
+    def _length(self) -> int:
+        """Cores of a head, the feeder among them."""
+        return 1 + self.spread
 
     @property
     def cols(self) -> int:
-        return self.spread
+        return self.columns or self._length
+
+    @property
+    def rows(self) -> int:
+        return -(-self.heads // self._abreast) * self._deep
+
+    @property
+    def _abreast(self) -> int:
+        """Heads side by side in a row."""
+        return max(1, self.cols // self._length)
+
+    @property
+    def _deep(self) -> int:
+        """Rows a head fills."""
+        return max(1, self._length // self.cols)
+
+    @property
+    def _width(self) -> int:
+        """Columns a head fills."""
+        return self._length // self._deep
 
     @property
     def entries(self) -> int:
         """Cache entries per core and slot."""
         return -(-self.max_seq // self.spread)
 
+    def _corner(self, head: int) -> tuple[int, int]:
+        """(col, row) of a head's feeder."""
+        return head % self._abreast * self._length, head // self._abreast * self._deep
+
     def inputs(self) -> dict[str, tuple[Lane, ...]]:
-        return {"x": tuple(row_multicast(r, self.cols) for r in range(self.rows))}
+        corners = [self._corner(head) for head in range(self.heads) for _ in range(self.pieces)]
+        return {"x": tuple(tap(col, row) for col, row in corners)}
 
     def outputs(self) -> dict[str, tuple[Lane, ...]]:
-        return {"y": tuple(Lane(self.cols - 1, r) for r in range(self.rows))}
+        corners = [self._corner(head) for head in range(self.heads)]
+        return {"y": tuple(Lane(col + self._width - 1, row + self._deep - 1) for col, row in corners)}
+
+    def lane_queue(self, port: str, lane: int) -> int:
+        return LANE_QUEUES[lane % self.pieces] if port == "x" else STREAM_OUT
 
     def routes(self) -> tuple[InternalRoute, ...]:
-        return chain_east(self.rows, self.cols)
+        if self._deep > 1:
+            return (*self._deep_feed(), *self._deep_chain(), *self._wraps())
+        full, rest = divmod(self.heads, self._abreast)
+        routes: list[InternalRoute] = []
+        for place in range(self._abreast):
+            rows, west = full + (place < rest), place * self._length
+            if rows:
+                routes += chain_east(rows, self.spread, (2 + self.head_dim,), 0, west + 1)
+                routes.append(self._feed(west, 0, 1, rows, RAMP, EAST))
+                routes += self._along(west + 1, 0, self.spread, rows)
+        return tuple(routes)
+
+    def _deep_feed(self) -> list[InternalRoute]:
+        """From the feeder down the first column, and east along every row."""
+        deep, east = self._deep, self.cols - 1
+        onward = (EAST,) if east else ()
+        routes = list(self._along(1, 0, east, self.rows)) if east else []
+        for top in range(0, self.rows, deep):
+            routes.append(self._feed(0, top, 1, 1, RAMP, SOUTH, *onward))
+            if deep > 2:
+                routes.append(self._feed(0, top + 1, 1, deep - 2, NORTH, RAMP, SOUTH, *onward))
+            routes.append(self._feed(0, top + deep - 1, 1, 1, NORTH, RAMP, *onward))
+        return routes
+
+    def _deep_chain(self) -> list[InternalRoute]:
+        """Along all rows, but not from the feeders."""
+        if self.cols == 1:
+            return []
+        words = 2 + self.head_dim
+        routes = list(chain_east(self.rows, self.cols - 1, (2 + self.head_dim,), 0, 1)) if self.cols > 2 else []
+        for top in range(0, self.rows, self._deep):
+            # The first link of a row has the colour that the second has not.
+            routes.append(InternalRoute(0, top + 1, 1, self._deep - 1, CHAIN_COLOURS[1], bit(RAMP), bit(EAST), words))
+            routes.append(InternalRoute(1, top + 1, 1, self._deep - 1, CHAIN_COLOURS[1], bit(WEST), bit(RAMP)))
+        return routes
+
+    def _feed(self, col: int, row: int, cols: int, rows: int, source: int, *sinks: int) -> InternalRoute:
+        """The feeder's colour in a box, from one direction to others."""
+        outputs, words = sum(bit(sink) for sink in sinks), 1 + 3 * self.head_dim
+        return InternalRoute(col, row, cols, rows, BROADCAST_COLOUR, bit(source), outputs, words)
+
+    def _along(self, col: int, row: int, cols: int, rows: int) -> Iterator[InternalRoute]:
+        """The feeder's words through a box from west to east, heard by all."""
+        if cols > 1:
+            yield self._feed(col, row, cols - 1, rows, WEST, RAMP, EAST)
+        yield self._feed(col + cols - 1, row, 1, rows, WEST, RAMP)
+
+    def _wraps(self) -> tuple[InternalRoute, ...]:
+        """From the east end of each of a head's rows, but the last, down and back to the west end of the next."""
+        routes = []
+        east, words = self.cols - 1, 2 + self.head_dim
+        for r in range(self.rows):
+            if r % self._deep == self._deep - 1 or not (east or r % self._deep):
+                continue
+            colour = WRAP_COLOURS[r % 2]
+            routes.append(InternalRoute(east, r, 1, 1, colour, bit(RAMP), bit(SOUTH), words))
+            if not east:
+                routes.append(InternalRoute(0, r + 1, 1, 1, colour, bit(NORTH), bit(RAMP)))
+                continue
+            routes.append(InternalRoute(east, r + 1, 1, 1, colour, bit(NORTH), bit(WEST), words))
+            if east > 1:
+                routes.append(InternalRoute(1, r + 1, east - 1, 1, colour, bit(EAST), bit(WEST), words))
+            routes.append(InternalRoute(0, r + 1, 1, 1, colour, bit(EAST), bit(RAMP)))
+        return tuple(routes)
 
     def bindings(self, r: int, c: int) -> tuple[Binding, ...]:
-        return chain_bindings(c, self.cols)
+        place = self._place(r, c)
+        if place < 0:
+            return ()
+        if place == 0:
+            return (Binding("out", BROADCAST_OUT, BROADCAST_COLOUR),)
+        bound = [Binding("in", BROADCAST_IN, BROADCAST_COLOUR)]
+        if place > 1:
+            bound.append(Binding("in", CHAIN_IN, self._link(r, c, -1)))
+        if place < self.spread:
+            bound.append(Binding("out", CHAIN_OUT, self._link(r, c, 0)))
+        return tuple(bound)
+
+    def _link(self, r: int, c: int, step: int) -> int:
+        """The colour of the chain from core (r, c), or with `step` -1 of the chain to it."""
+        if self._deep == 1:
+            return CHAIN_COLOURS[(c % self._length - 1 + step) % 2]
+        if step and c == 0:
+            return WRAP_COLOURS[(r - 1) % 2]
+        if not step and c == self.cols - 1:
+            return WRAP_COLOURS[r % 2]
+        return CHAIN_COLOURS[(c - 1 + step) % 2]
+
+    def _place(self, r: int, c: int) -> int:
+        """Which of its head's cores this is, the feeder being 0, or -1 if of none."""
+        if self._deep > 1:
+            return r % self._deep * self.cols + c
+        head = r * self._abreast + c // self._length
+        return c % self._length if c // self._length < self._abreast and head < self.heads else -1
 
     def role(self, r: int, c: int) -> Hashable:
-        return Role(c == 0, c == self.cols - 1)
+        place = self._place(r, c)
+        return Role(place == 0, place == 1, place == self.spread) if place >= 0 else IDLE
 
-    @lru_cache(maxsize=4)  # noqa: B019 - kernels are small and frozen
+    @lru_cache(maxsize=8)  # noqa: B019 - kernels are small and frozen
     def program(self, role: Role) -> Program:
+        return self._feeder() if role.feeder else self._keeper(role)
+
+    def _feeder(self) -> Program:
+        """One header and the pieces, one after another, to all."""
+        part = 3 * self.head_dim // self.pieces
+        b = CoreBuilder(f"attention.feeder{self.pieces}x{part}")
+        header = b.scalar("header", Dtype.I32)
+        b.name_queues(dict.fromkeys(LANE_QUEUES[: self.pieces], "x"), {BROADCAST_OUT: "token"})
+        with b.task():
+            for piece, queue in enumerate(LANE_QUEUES[: self.pieces]):
+                b.mov(header, b.take(queue, 1, Dtype.I32))
+                if not piece:
+                    b.mov(b.put(BROADCAST_OUT, 1, Dtype.I32), header)
+                b.mov(b.put(BROADCAST_OUT, part), b.take(queue, part))
+        return b.program()
+
+    def _keeper(self, role: Role) -> Program:
         d, entries, storage = self.head_dim, self.entries, self.storage
         ends = ("first." if role.first else "") + ("last." if role.last else "")
         b = CoreBuilder(f"attention.{ends}d{d}.e{entries}")
         header = b.scalar("header", Dtype.I32)
         place = b.array("place", "constants", Dtype.I32, 1)
         q = b.array("q", "buffer", storage, d)
-        k = b.array("k", "buffer", storage, d)
-        v = b.array("v", "buffer", storage, d)
-        keys = b.array("keys", "cache", storage, self.slots * d * entries)  # [slot, element, entry]
-        values = b.array("values", "cache", storage, self.slots * entries * d)  # [slot, entry, element]
+        # One entry more than the core owns takes the tokens of others: [slot, element, entry], [slot, entry, element].
+        keys = b.array("keys", "cache", storage, self.slots * d * (entries + 1))
+        values = b.array("values", "cache", storage, self.slots * (entries + 1) * d)
         score = b.array("score", "buffer", Dtype.F32, entries)
         weight = b.array("weight", "buffer", storage, entries)
         partial = b.array("partial", "buffer", Dtype.F32, 2 + d)  # maximum, sum, out
         b.name_queues(
-            {STREAM_IN: "x"} | ({} if role.first else {CHAIN_IN: "partial"}),
+            {BROADCAST_IN: "token"} | ({} if role.first else {CHAIN_IN: "partial"}),
             {STREAM_OUT: "y"} if role.last else {CHAIN_OUT: "partial"},
         )
         with b.task():
-            b.mov(header, b.take(STREAM_IN, 1, Dtype.I32))
-            b.binary("mul", q.all, b.take(STREAM_IN, d), Const(float(np.float32(self.scale))))
-            b.mov(k.all, b.take(STREAM_IN, d))
-            b.mov(v.all, b.take(STREAM_IN, d))
+            b.mov(header, b.take(BROADCAST_IN, 1, Dtype.I32))
             word = b.load(header)
-            position = b.alu("and", word, MAX_POSITIONS - 1)
-            slot = b.alu("and", b.alu("shr", word, POSITION_BITS), MAX_SLOTS - 1)
-            own = b.load(place.all)
-            self._store(b, position, slot, own, (k, v), (keys, values))
-            # Entries of this core at positions up to this one: floor((position - own + P) / P).
-            count = b.alu("div", b.alu("sub", b.alu("add", position, self.spread), own), self.spread)
+            slot = b.alu("and", b.alu("shr", word, POSITION_BITS), MAX_SLOTS - 1) if self.slots > 1 else None
+            # Entries of this core at positions up to this one: floor((position - place + P) / P).
+            ahead = b.alu("add", b.alu("and", word, MAX_POSITIONS - 1), b.load(place.all))
+            count = b.alu("div", ahead, self.spread)
+            with b.scratch():
+                self._take(b, (ahead, count, slot), q, (keys, values))
             self._attend(b, q, count, slot, (keys, values), (score, weight), partial)
             if not role.first:
                 self._merge(b, partial)
             if role.last:
                 out = partial.part(2, d)
-                b.binary("div", out, out, partial.at(1))
+                b.map("reciprocal", partial.at(1), partial.at(1))
                 b.mov(b.put(STREAM_OUT, 1, Dtype.I32), header)
-                b.mov(b.put(STREAM_OUT, d), out)
+                b.binary("mul", b.put(STREAM_OUT, d), out, partial.at(1))
             else:
                 b.mov(b.put(CHAIN_OUT, 2 + d), partial.all)
         return b.program()
 
-    def _store(
-        self, b: CoreBuilder, position: Reg, slot: Reg, own: Reg, token: tuple[Array, Array], cache: tuple[Array, Array]
-    ) -> None:
-        """Keep the token's key (as a column) and value (as a row) if its position is this core's."""
-        d, entries = self.head_dim, self.entries
-        mine = b.alu("eq", b.alu("mod", position, self.spread), own)
-        entry = b.alu("div", position, self.spread)
-        with b.when(mine):
-            column = b.alu("add", b.alu("mul", slot, d * entries), entry)
-            b.mov(cache[0].row(column, 1, d, stride=entries), token[0].all)
-            row = b.alu("add", b.alu("mul", slot, entries), entry)
-            b.mov(cache[1].row(row, d, d), token[1].all)
+    def _take(self, b: CoreBuilder, token: tuple[Reg, Reg, Reg | None], q: Array, cache: tuple[Array, Array]) -> None:
+        """The token, piece by piece; its key goes to a column, its value to a row of the cache.
+
+        If its position is another core's, that is the spare entry: what a core takes may not depend on the token.
+        """
+        (ahead, count, slot), d, pitch = token, self.head_dim, self.entries + 1
+        mine = b.alu("eq", b.alu("mod", ahead, self.spread), 0)
+        entry = b.alu("add", b.alu("mul", mine, b.alu("sub", count, pitch)), self.entries)
+        column = entry if slot is None else b.alu("add", b.alu("mul", slot, d * pitch), entry)
+        row = entry if slot is None else b.alu("add", b.alu("mul", slot, pitch), entry)
+        part = d // self.pieces
+        for at in range(0, d, part):
+            words = b.take(BROADCAST_IN, part)
+            b.binary("mul", q.part(at, part), words, Const(float(np.float32(self.scale))))
+            b.mov(cache[0].row(column, 1, part, at * pitch, stride=pitch), words)
+            b.mov(cache[1].row(row, d, part, at), words)
 
     def _attend(
-        self, b: CoreBuilder, q: Array, count: Reg, slot: Reg, cache: tuple[Array, Array], work: tuple[Array, Array],
-        partial: Array,
+        self, b: CoreBuilder, q: Array, count: Reg, slot: Reg | None, cache: tuple[Array, Array],
+        work: tuple[Array, Array], partial: Array,
     ) -> None:  # fmt: skip
         """partial = (max, sum, out) over this core's first `count` cache entries; (-inf, 0, 0) if there are none."""
-        d, entries = self.head_dim, self.entries
+        d, pitch = self.head_dim, self.entries + 1
         score, weight = (Mem(array.address, array.dtype, count) for array in work)
         maximum, total, out = partial.at(0), partial.at(1), partial.part(2, d)
         b.fill(score, 0.0)
-        base = b.alu("mul", slot, d)
+        base = b.alu("mul", slot, d) if slot is not None else None
         with b.loop(d) as j:
-            row = b.alu("add", base, j)
-            b.fmac(score, q.at(j), cache[0].row(row, entries, count))
+            row = b.alu("add", base, j) if base is not None else j
+            b.fmac(score, q.at(j), cache[0].row(row, pitch, count))
         b.fill(maximum, -math.inf)
         b.reduce("rmax", maximum, score)
         b.binary("sub", score, score, maximum)
         b.map("exp", weight, score)
         b.fill(partial.part(1, 1 + d), 0.0)
         b.reduce("rsum", total, weight)
-        base = b.alu("mul", slot, entries)
+        base = b.alu("mul", slot, pitch) if slot is not None else None
         with b.loop(count) as i:
-            row = b.alu("add", base, i)
+            row = b.alu("add", base, i) if base is not None else i
             b.fmac(out, work[1].at(i), cache[1].row(row, d, d))
 
     def _merge(self, b: CoreBuilder, partial: Array) -> None:
-        """Combine with the partial of all cores to the west, which is never empty: position 0 lies on core 0."""
+        """Combine with the partial of the cores before, which is never empty: position 0 lies on core 0."""
         d = self.head_dim
-        west = b.array("west", "buffer", Dtype.F32, 2 + d)
-        top = b.scalar("top")
-        factors = b.array("factors", "buffer", Dtype.F32, 2)  # exp(own max - top), exp(west max - top)
-        b.mov(west.all, b.take(CHAIN_IN, 2 + d))
-        b.binary("max", top, partial.at(0), west.at(0))
+        other, top = b.scalar("other"), b.scalar("top")
+        factors = b.array("factors", "buffer", Dtype.F32, 2)  # exp(own max - top), exp(other max - top)
+        b.mov(other, b.take(CHAIN_IN, 1))
+        b.binary("max", top, partial.at(0), other)
         b.binary("sub", factors.at(0), partial.at(0), top)
-        b.binary("sub", factors.at(1), west.at(0), top)
+        b.binary("sub", factors.at(1), other, top)
         b.map("exp", factors.all, factors.all)
         b.mov(partial.at(0), top)
         sums = partial.part(1, 1 + d)
         b.binary("mul", sums, sums, factors.at(0))
-        b.fmac(sums, factors.at(1), west.part(1, 1 + d))
+        b.fmac(sums, factors.at(1), b.take(CHAIN_IN, 1 + d))
+
+    def memory(self, target: Target) -> int:
+        """Bytes of the fullest core: a head's first but the feeder, its last, or another."""
+        roles = {Role(False, place == 1, place == self.spread) for place in (1, min(2, self.spread), self.spread)}
+        return max(memory_bytes(self.program(role), target) for role in roles)
 
     def inits(self, role: Role, rect: Rect, program: Program) -> Iterator[Init]:
-        yield vector_init(program, "place", Dtype.I32, rect, "place", 1, per_col=1)
+        if not role.feeder:
+            yield vector_init(program, "place", Dtype.I32, rect, "place", 1, per_row=self.cols, per_col=1)
 
     def constants(self) -> Mapping[str, np.ndarray[Any, Any]]:
-        return {"place": np.arange(self.cols, dtype=np.int32)}
+        """By core, spread minus its place among those that keep the cache."""
+        places = [[1 + self.spread - self._place(r, c) for c in range(self.cols)] for r in range(self.rows)]
+        return {"place": np.array(places, dtype=np.int32)}
 
     def interval(self, target: Target) -> int:
         """With the cache full: the steady state of the last token of a sequence of max_seq."""
         d, entries, rate = self.head_dim, self.entries, fmac_rate(self.storage, target)
-        take = vector(1, target) + 3 * vector(d, target)
-        scores = d * (vector(entries, target, rate) + 1) + 4 * vector(entries, target)
+        take = vector(1, target) + self.pieces * 3 * vector(d // self.pieces, target) + 12  # the registers' work
+        scores = d * (vector(entries, target, rate) + 1) + 4 * vector(entries, target) + vector(1, target)
         softmax = vector(ROUTINE_CYCLES * entries, target)
-        out = entries * (vector(d, target, rate) + 1)
-        merge = 3 * vector(2 + d, target) + 6 * vector(1, target) + 2 * ROUTINE_CYCLES
-        return take + scores + softmax + out + merge + vector(2 + d, target)
+        out = vector(1 + d, target) + entries * (vector(d, target, rate) + 1)
+        dividing = vector(ROUTINE_CYCLES, target) + vector(1, target)
+        keeping = take + scores + softmax + out + self._merging(target) + dividing + vector(d, target)
+        feeding = (1 + self.pieces) * vector(1, target) + self.pieces * vector(3 * d // self.pieces, target)
+        return max(keeping, feeding)
+
+    def _merging(self, target: Target) -> int:
+        """Cycles to merge the partial of the cores before."""
+        exps = vector(2 * ROUTINE_CYCLES, target)
+        return 5 * vector(1, target) + exps + 2 * vector(1 + self.head_dim, target)
 
     def latency(self, target: Target) -> int:
-        d = self.head_dim
-        merge = 3 * vector(2 + d, target) + 6 * vector(1, target) + 2 * ROUTINE_CYCLES + hop(target)
-        return self.interval(target) + (self.cols - 1) * merge
+        per_core = self._merging(target) + vector(2 + self.head_dim, target) + hop(target)
+        wraps = (self._deep - 1) * self.cols * target.hop_cycles
+        feeding = (1 + self.pieces) * vector(1, target) + self.pieces * vector(3 * self.head_dim // self.pieces, target)
+        return self.interval(target) + feeding + (self.spread - 1) * per_core + wraps

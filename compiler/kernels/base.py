@@ -23,13 +23,19 @@ from runtime.target import Target
 # Queue numbers kernels use. Inputs 2 and 3 are four words deep, 4 to 7 two; outputs 2 and 3 are six deep.
 STREAM_IN, SECOND_IN, CHAIN_IN, BROADCAST_IN = 2, 3, 3, 4
 STREAM_OUT, CHAIN_OUT, BROADCAST_OUT = 2, 3, 4
+# Queues of a core that hears several lanes of a stream; CHAIN_IN is left out.
+LANE_QUEUES = (2, 4, 5, 6, 7)
 # Internal colours: a chain alternates two, so that a core receives on one and sends on the other.
 CHAIN_COLOURS = (0, 1)
 BROADCAST_COLOUR = 2
+# From the end of one row to the start of the next, again alternating.
+WRAP_COLOURS = (3, 4)
 
 # A scalar library routine (exp, erf, ...) takes about this many cycles per element; division alone takes about 50
 # . Unpublished, so a calibrated parameter.
 ROUTINE_CYCLES = 60
+IDLE = None
+"""The role of a core that only its router is used of."""
 # The key in `Kernel.constants` of a tensor of zeros, known to every kernel.
 ZEROS = "zeros"
 
@@ -65,6 +71,11 @@ class Kernel(ABC):
     kind: ClassVar[str]
 
     @property
+    def turned(self) -> bool | None:
+        """How the kernel wants to stand in a strip, see `floorplan.Footprint`."""
+        return None
+
+    @property
     @abstractmethod
     def rows(self) -> int: ...
 
@@ -88,13 +99,17 @@ class Kernel(ABC):
         """The queue behind each port, by port name."""
         return {"x": STREAM_IN, "y": STREAM_OUT}
 
+    def lane_queue(self, port: str, lane: int) -> int:
+        """The queue behind one lane of a port, the same on all cores that hear or feed it."""
+        return self.port_queues()[port]
+
     def bindings(self, r: int, c: int) -> tuple[Binding, ...]:
         """Queues of core (r, c) bound to internal colours."""
         return ()
 
     @abstractmethod
     def role(self, r: int, c: int) -> Hashable:
-        """What distinguishes programs: cores with equal roles run the same one."""
+        """What distinguishes programs: cores with equal roles run the same one, IDLE ones none."""
 
     @abstractmethod
     def program(self, role: Any) -> Program:
@@ -140,7 +155,7 @@ class Kernel(ABC):
 
     def footprint(self, name: str) -> Footprint:
         """The kernel as placer and router see it."""
-        return Footprint(name, self.cols, self.rows, self.inputs(), self.outputs(), self.routes())
+        return Footprint(name, self.cols, self.rows, self.inputs(), self.outputs(), self.routes(), turned=self.turned)
 
 
 def _ends(length: int) -> set[int]:
@@ -171,33 +186,36 @@ def hop(target: Target) -> int:
 
 
 def row_multicast(row: int, cols: int) -> Lane:
-    """An input lane that enters at the west end of a row and is heard by every core of it."""
-    tail = [(c, row, bit(RAMP) | bit(EAST)) for c in range(cols - 1)] + [(cols - 1, row, bit(RAMP))]
-    return Lane(0, row, tuple(tail))
+    """An input lane heard by every core of a row."""
+    return Lane(0, row, ((0, row, cols, 1),))
 
 
 def tap(col: int, row: int) -> Lane:
     """An input lane heard by one core."""
-    return Lane(col, row, ((col, row, bit(RAMP)),))
+    return Lane(col, row, ((col, row, 1, 1),))
 
 
-def chain_south(rows: int, cols: int, first: int = 0) -> tuple[InternalRoute, ...]:
-    """Down every column, from each core of rows first..rows-2 to the next, colours alternating by row."""
+def chain_south(rows: int, cols: int, words: int, first: int = 0) -> tuple[InternalRoute, ...]:
+    """Down every column, `words` per token from each core of rows first..rows-2 to the next, colours alternating."""
     routes = []
     for r in range(first, rows - 1):
         colour = CHAIN_COLOURS[r % 2]
-        routes.append(InternalRoute(0, r, cols, 1, colour, bit(RAMP), bit(SOUTH)))
+        routes.append(InternalRoute(0, r, cols, 1, colour, bit(RAMP), bit(SOUTH), words))
         routes.append(InternalRoute(0, r + 1, cols, 1, colour, bit(NORTH), bit(RAMP)))
     return tuple(routes)
 
 
-def chain_east(rows: int, cols: int) -> tuple[InternalRoute, ...]:
-    """Along every row, from each core to its east neighbour, colours alternating by column."""
+def chain_east(rows: int, cols: int, words: Sequence[int], first: int = 0, west: int = 0) -> tuple[InternalRoute, ...]:
+    """Along rows first..first+rows-1, from each core of columns west..west+cols-1 to its east neighbour.
+
+    `words` per token, link by link; the last holds for all further ones.
+    """
     routes = []
     for c in range(cols - 1):
         colour = CHAIN_COLOURS[c % 2]
-        routes.append(InternalRoute(c, 0, 1, rows, colour, bit(RAMP), bit(EAST)))
-        routes.append(InternalRoute(c + 1, 0, 1, rows, colour, bit(WEST), bit(RAMP)))
+        sent = words[min(c, len(words) - 1)]
+        routes.append(InternalRoute(west + c, first, 1, rows, colour, bit(RAMP), bit(EAST), sent))
+        routes.append(InternalRoute(west + c + 1, first, 1, rows, colour, bit(WEST), bit(RAMP)))
     return tuple(routes)
 
 

@@ -132,6 +132,13 @@ class CoreBuilder:
         self._emit_nested(Loop(counter, count, tuple(self._bodies.pop())), held)
 
     @contextmanager
+    def scratch(self) -> Iterator[None]:
+        """Registers taken inside are free again afterwards."""
+        held = self._registers
+        yield
+        self._registers = held
+
+    @contextmanager
     def when(self, condition: Reg) -> Iterator[None]:
         held = self._registers
         self._bodies.append([])
@@ -144,8 +151,8 @@ class CoreBuilder:
     def put(self, queue: int, extent: int, dtype: Dtype = Dtype.F32) -> Out:
         return Out(queue, extent, dtype)
 
-    def pipe(self, fifo: int, extent: int) -> Fifo:
-        return Fifo(fifo, extent, Dtype.I32)
+    def pipe(self, fifo: int, extent: int, dtype: Dtype = Dtype.I32) -> Fifo:
+        return Fifo(fifo, extent, dtype)
 
     def mov(self, dst: Destination, a: Source) -> None:
         self._emit(Mov(dst, a))

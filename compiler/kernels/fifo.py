@@ -39,7 +39,7 @@ class Fifo(Line):
         return b.program()
 
     def interval(self, target: Target) -> int:
-        return vector(1 + self.blocks.block, target)
+        return 2 * vector(1 + self.blocks.block, target)  # both tasks move every word, on one datapath
 
     def latency(self, target: Target) -> int:
         return 2 * vector(1, target) + hop(target)

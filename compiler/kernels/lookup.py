@@ -33,7 +33,6 @@ from compiler.kernels.base import (
     vector_init,
 )
 from compiler.kernels.builder import CoreBuilder
-from runtime.geometry import EAST, RAMP, SOUTH, bit
 from runtime.image import Init
 from runtime.isa import Dtype, Program
 from runtime.stream import MAX_POSITIONS, Blocks
@@ -80,20 +79,13 @@ class Lookup(Kernel):
         return self.blocks.lanes
 
     def inputs(self) -> dict[str, tuple[Lane, ...]]:
-        tail = []
-        for r in range(self.rows):
-            for c in range(self.cols):
-                outputs = bit(RAMP)
-                outputs |= bit(EAST) if c < self.cols - 1 else 0
-                outputs |= bit(SOUTH) if c == 0 and r < self.rows - 1 else 0
-                tail.append((c, r, outputs))
-        return {"x": (Lane(0, 0, tuple(tail)),)}
+        return {"x": (Lane(0, 0, ((0, 0, self.cols, self.rows),)),)}
 
     def outputs(self) -> dict[str, tuple[Lane, ...]]:
         return {"y": tuple(Lane(c, self.rows - 1) for c in range(self.cols))}
 
     def routes(self) -> tuple[InternalRoute, ...]:
-        return chain_south(self.rows, self.cols)
+        return chain_south(self.rows, self.cols, 1 + self.blocks.block)
 
     def bindings(self, r: int, c: int) -> tuple[Binding, ...]:
         return chain_bindings(r, self.rows)

@@ -2,7 +2,8 @@
 
 Every core computes the mean and the sum of squared deviations of its block; a chain down the line merges the pairs
 (Chan, Golub, LeVeque 1983: stable, no difference of large sums); the last core broadcasts mean and 1/sqrt(var + eps)
-back, and every core scales its block.
+back, and every core scales its block. Two tasks share the work, so that a core begins the next token while the chain
+is under way: one takes a block, keeps it in a FIFO of `tokens` tokens and feeds the chain, the other scales.
 """
 
 from __future__ import annotations
@@ -55,17 +56,18 @@ class Norm(Line):
     epsilon: float
     scale: str
     bias: str
+    tokens: int = 2
 
     def routes(self) -> tuple[InternalRoute, ...]:
         last = self.rows - 1
         if last == 0:
             return ()
-        broadcast = [InternalRoute(0, last, 1, 1, BROADCAST_COLOUR, bit(RAMP), bit(NORTH))]
+        broadcast = [InternalRoute(0, last, 1, 1, BROADCAST_COLOUR, bit(RAMP), bit(NORTH), 2)]
         if last > 1:
             both = bit(NORTH) | bit(RAMP)
-            broadcast.append(InternalRoute(0, 1, 1, last - 1, BROADCAST_COLOUR, bit(SOUTH), both))
+            broadcast.append(InternalRoute(0, 1, 1, last - 1, BROADCAST_COLOUR, bit(SOUTH), both, 2))
         broadcast.append(InternalRoute(0, 0, 1, 1, BROADCAST_COLOUR, bit(SOUTH), bit(RAMP)))
-        return (*chain_south(self.rows, 1), *broadcast)
+        return (*chain_south(self.rows, 1, 2), *broadcast)
 
     def bindings(self, r: int, c: int) -> tuple[Binding, ...]:
         if self.rows == 1:
@@ -79,12 +81,8 @@ class Norm(Line):
     @lru_cache(maxsize=8)  # noqa: B019 - kernels are small and frozen
     def program(self, role: Role) -> Program:
         ends = ("first." if role.first else "") + ("last." if role.last else "")
-        b = CoreBuilder(f"norm.{ends}n{role.n}")
-        header = b.scalar("header", Dtype.I32)
-        x = b.array("x", "buffer", Dtype.F32, role.n)
-        stats = b.array("stats", "buffer", Dtype.F32, 2)  # mean, sum of squared deviations; later mean, 1/deviation
-        scale = b.array("scale", "weights", Dtype.F32, role.n)
-        bias = b.array("bias", "weights", Dtype.F32, role.n)
+        b = CoreBuilder(f"norm.{ends}n{role.n}.t{self.tokens}")
+        held = b.fifo("held", self.tokens * (1 + role.n))
         inputs, outputs = {STREAM_IN: "x"}, {STREAM_OUT: "y"}
         if not role.first:
             inputs[CHAIN_IN] = "stats"
@@ -94,28 +92,51 @@ class Norm(Line):
         elif not role.first:
             outputs[BROADCAST_OUT] = "result"
         b.name_queues(inputs, outputs)
-        with b.task():
+        result = b.fifo("result", 2 * self.tokens) if role.last else None
+        self._measure(b, role, held, result)
+        self._scale(b, role, held, result)
+        return b.program()
+
+    def _measure(self, b: CoreBuilder, role: Role, held: int, result: int | None) -> None:
+        """Task one: the block into the FIFO, its stats into the chain; the last core finds the result."""
+        header = b.scalar("header", Dtype.I32)
+        x = b.array("x", "buffer", Dtype.F32, role.n)
+        stats = b.array("stats", "buffer", Dtype.F32, 2)  # mean, sum of squared deviations; at last mean, 1/deviation
+        with b.task("measure"):
             b.mov(header, b.take(STREAM_IN, 1, Dtype.I32))
+            b.mov(b.pipe(held, 1), header)
             b.mov(x.all, b.take(STREAM_IN, role.n))
+            b.mov(b.pipe(held, role.n, Dtype.F32), x.all)
             self._local_stats(b, x, stats)
             if not role.first:
                 self._merge(b, stats)
-            if not role.last:
+            if result is None:
                 b.mov(b.put(CHAIN_OUT, 2), stats.all)
-                b.mov(stats.all, b.take(BROADCAST_IN, 2))
-            else:
-                deviation = stats.at(1)
-                b.binary("mul", deviation, deviation, Const(float(np.float32(1 / self.blocks.features))))
-                b.binary("add", deviation, deviation, Const(self.epsilon))
-                b.map("rsqrt", deviation, deviation)
-                if not role.first:
-                    b.mov(b.put(BROADCAST_OUT, 2), stats.all)
-            b.binary("sub", x.all, x.all, stats.at(0))
-            b.binary("mul", x.all, x.all, stats.at(1))
-            b.binary("mul", x.all, x.all, scale.all)
+                return
+            deviation = stats.at(1)
+            b.binary("mul", deviation, deviation, Const(float(np.float32(1 / self.blocks.features))))
+            b.binary("add", deviation, deviation, Const(self.epsilon))
+            b.map("rsqrt", deviation, deviation)
+            b.mov(b.pipe(result, 2, Dtype.F32), stats.all)
+            if not role.first:
+                b.mov(b.put(BROADCAST_OUT, 2), stats.all)
+
+    @staticmethod
+    def _scale(b: CoreBuilder, role: Role, held: int, result: int | None) -> None:
+        """Task two: the block out of the FIFO, scaled with the result for the whole token."""
+        header = b.scalar("header2", Dtype.I32)
+        y = b.array("y", "buffer", Dtype.F32, role.n)
+        stats = b.array("stats2", "buffer", Dtype.F32, 2)
+        scale = b.array("scale", "weights", Dtype.F32, role.n)
+        bias = b.array("bias", "weights", Dtype.F32, role.n)
+        with b.task("scale"):
+            b.mov(header, b.pipe(held, 1))
+            b.mov(stats.all, b.take(BROADCAST_IN, 2) if result is None else b.pipe(result, 2, Dtype.F32))
+            b.binary("sub", y.all, b.pipe(held, role.n, Dtype.F32), stats.at(0))
+            b.binary("mul", y.all, y.all, stats.at(1))
+            b.binary("mul", y.all, y.all, scale.all)
             b.mov(b.put(STREAM_OUT, 1, Dtype.I32), header)
-            b.binary("add", b.put(STREAM_OUT, role.n), x.all, bias.all)
-        return b.program()
+            b.binary("add", b.put(STREAM_OUT, role.n), y.all, bias.all)
 
     @staticmethod
     def _local_stats(b: CoreBuilder, x: Array, stats: Array) -> None:
@@ -161,14 +182,18 @@ class Norm(Line):
         return {"merge": np.stack([own / (above + own), above * own / (above + own)], axis=1).astype(np.float32)}
 
     def interval(self, target: Target) -> int:
+        """Both tasks of a core of the line's middle, or of its last core, which finds the result besides."""
         n = self.blocks.block
-        scalars = 12 * vector(1, target) + ROUTINE_CYCLES
-        # The chain down and the broadcast back stand between a token's first and second half.
-        return scalars + 8 * vector(n, target) + self._there_and_back(target)
+        measure = 6 * vector(1, target) + vector(2, target) + 5 * vector(n, target)
+        merge = (6 * vector(1, target) + 2 * vector(2, target)) * (self.rows > 1)
+        scale = 2 * vector(1, target) + vector(2, target) + 4 * vector(n, target)
+        last = 2 * vector(1, target) + vector(ROUTINE_CYCLES, target) + vector(2, target)
+        return measure + merge + scale + last
 
     def latency(self, target: Target) -> int:
-        return self.interval(target) + hop(target)
+        merge = 6 * vector(1, target) + 2 * vector(2, target) + hop(target)
+        return self.interval(target) + (self.rows - 1) * (merge + target.hop_cycles) + hop(target)
 
-    def _there_and_back(self, target: Target) -> int:
-        merge = 7 * vector(1, target) + vector(2, target) + hop(target)
-        return (self.rows - 1) * (merge + target.hop_cycles)
+    def needed_tokens(self, interval: int, target: Target) -> int:
+        """Tokens a core holds while the chain and the broadcast are under way, at one token in `interval` cycles."""
+        return -(-self.latency(target) // interval) + 1

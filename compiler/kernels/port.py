@@ -22,10 +22,11 @@ class Port(Kernel):
     name: str
     direction: str
     blocks: Blocks
+    pitch: int = 1  # rows from one lane to the next; negative: lanes run north
 
     @property
     def rows(self) -> int:
-        return self.blocks.lanes
+        return (self.blocks.lanes - 1) * abs(self.pitch) + 1
 
     @property
     def cols(self) -> int:
@@ -60,4 +61,5 @@ class Port(Kernel):
 
     @property
     def _lanes(self) -> tuple[Lane, ...]:
-        return tuple(Lane(0, r, outside=WEST) for r in range(self.rows))
+        rows = range(0, self.rows, abs(self.pitch))
+        return tuple(Lane(0, r, outside=WEST) for r in (rows if self.pitch > 0 else reversed(rows)))

@@ -1,8 +1,8 @@
 """relane: the same stream over another number of lanes, by merging `ratio` neighbouring lanes or splitting each.
 
-A column of cores, one per lane of the finer side. Merging, every core of a group passes on what came from the cores
-above it, then its own block; splitting, every core keeps the first block it hears and passes on the rest. Any change of
-lanes is a merge to their common divisor followed by a split.
+A row of cores, one per lane of the finer side, in groups of `ratio`. Merging, every core of a group passes on what came
+from the cores before it, then its own block; splitting, every core keeps the first block it hears and passes on the
+rest. Any change of lanes is a merge to their common divisor followed by a split.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from functools import lru_cache
 
 from compiler.floorplan import InternalRoute, Lane
 from compiler.kernels.base import (
-    CHAIN_COLOURS,
     CHAIN_IN,
     CHAIN_OUT,
     STREAM_IN,
     STREAM_OUT,
     Binding,
     Kernel,
+    chain_bindings,
+    chain_east,
     hop,
     memory_bytes,
     tap,
     vector,
 )
 from compiler.kernels.builder import CoreBuilder
-from runtime.geometry import NORTH, RAMP, SOUTH, bit
 from runtime.isa import Dtype, Program
 from runtime.stream import Blocks
 from runtime.target import Target
@@ -34,9 +34,9 @@ from runtime.target import Target
 
 @dataclass(frozen=True)
 class Role:
-    before: int  # elements of the group above this core
+    before: int  # elements of the group before this core
     own: int
-    after: int  # elements of the group below this core
+    after: int  # elements of the group after this core
 
 
 @dataclass(frozen=True)
@@ -50,47 +50,43 @@ class Relane(Kernel):
 
     @property
     def rows(self) -> int:
-        return self.blocks.lanes
+        return 1
 
     @property
     def cols(self) -> int:
-        return 1
+        return self.blocks.lanes
 
     @property
     def groups(self) -> list[range]:
         """The cores of each coarse lane."""
-        return [range(r, min(r + self.ratio, self.rows)) for r in range(0, self.rows, self.ratio)]
+        return [range(c, min(c + self.ratio, self.cols)) for c in range(0, self.cols, self.ratio)]
 
     def inputs(self) -> dict[str, tuple[Lane, ...]]:
-        heads = range(self.rows) if self.merge else (group[0] for group in self.groups)
-        return {"x": tuple(tap(0, r) for r in heads)}
+        heads = range(self.cols) if self.merge else (group[0] for group in self.groups)
+        return {"x": tuple(tap(c, 0) for c in heads)}
 
     def outputs(self) -> dict[str, tuple[Lane, ...]]:
-        ends = (group[-1] for group in self.groups) if self.merge else range(self.rows)
-        return {"y": tuple(Lane(0, r) for r in ends)}
+        ends = (group[-1] for group in self.groups) if self.merge else range(self.cols)
+        return {"y": tuple(Lane(c, 0) for c in ends)}
 
     def routes(self) -> tuple[InternalRoute, ...]:
-        routes = []
+        """A core passes on what it has heard before, merging, or what is still to be heard, splitting."""
+        block = self.blocks.block
+        growing = [1 + block * (i + 1) for i in range(self.ratio)]
+        routes: list[InternalRoute] = []
         for group in self.groups:
-            for r in group[:-1]:
-                colour = CHAIN_COLOURS[r % 2]
-                routes.append(InternalRoute(0, r, 1, 1, colour, bit(RAMP), bit(SOUTH)))
-                routes.append(InternalRoute(0, r + 1, 1, 1, colour, bit(NORTH), bit(RAMP)))
+            links = growing[: len(group) - 1] or [0]
+            routes += chain_east(1, len(group), links if self.merge else links[::-1], 0, group[0])
         return tuple(routes)
 
     def bindings(self, r: int, c: int) -> tuple[Binding, ...]:
-        group = self.groups[r // self.ratio]
-        bound = []
-        if r > group[0]:
-            bound.append(Binding("in", CHAIN_IN, CHAIN_COLOURS[(r - 1) % 2]))
-        if r < group[-1]:
-            bound.append(Binding("out", CHAIN_OUT, CHAIN_COLOURS[r % 2]))
-        return tuple(bound)
+        group = self.groups[c // self.ratio]
+        return chain_bindings(c - group[0], len(group))
 
     def role(self, r: int, c: int) -> Hashable:
-        group, blocks = self.groups[r // self.ratio], self.blocks
+        group, blocks = self.groups[c // self.ratio], self.blocks
         start, end = blocks.start(group[0]), blocks.start(group[-1]) + blocks.size(group[-1])
-        return Role(blocks.start(r) - start, blocks.size(r), end - blocks.start(r) - blocks.size(r))
+        return Role(blocks.start(c) - start, blocks.size(c), end - blocks.start(c) - blocks.size(c))
 
     @lru_cache(maxsize=64)  # noqa: B019 - kernels are small and frozen
     def program(self, role: Role) -> Program:
@@ -99,19 +95,17 @@ class Relane(Kernel):
     def _merging(self, role: Role) -> Program:
         b = CoreBuilder(f"merge.{role.before}+{role.own}" + ("" if role.after else ".last"))
         header = b.scalar("header", Dtype.I32)
-        x = b.array("x", "buffer", Dtype.F32, role.own)
         queue = CHAIN_OUT if role.after else STREAM_OUT
         b.name_queues(
-            {STREAM_IN: "x"} | ({CHAIN_IN: "above"} if role.before else {}), {queue: "below" if role.after else "y"}
+            {STREAM_IN: "x"} | ({CHAIN_IN: "before"} if role.before else {}), {queue: "after" if role.after else "y"}
         )
         with b.task():
             b.mov(header, b.take(STREAM_IN, 1, Dtype.I32))
-            b.mov(x.all, b.take(STREAM_IN, role.own))
             if not role.after:
                 b.mov(b.put(queue, 1, Dtype.I32), header)
             if role.before:
                 b.mov(b.put(queue, role.before), b.take(CHAIN_IN, role.before))
-            b.mov(b.put(queue, role.own), x.all)
+            b.mov(b.put(queue, role.own), b.take(STREAM_IN, role.own))
         return b.program()
 
     def _splitting(self, role: Role) -> Program:
@@ -120,7 +114,7 @@ class Relane(Kernel):
         x = b.array("x", "buffer", Dtype.F32, role.own)
         queue = CHAIN_IN if role.before else STREAM_IN
         b.name_queues(
-            {queue: "above" if role.before else "x"}, {STREAM_OUT: "y"} | ({CHAIN_OUT: "below"} if role.after else {})
+            {queue: "before" if role.before else "x"}, {STREAM_OUT: "y"} | ({CHAIN_OUT: "after"} if role.after else {})
         )
         with b.task():
             b.mov(header, b.take(queue, 1, Dtype.I32))
@@ -135,12 +129,14 @@ class Relane(Kernel):
     def memory(self, target: Target) -> int:
         """Bytes of the fullest core: the first, second or last of the first group; no other group is larger."""
         group = self.groups[0]
-        rows = sorted({group[0], group[min(1, len(group) - 1)], group[-1]})
-        return max(memory_bytes(self.program(self.role(r, 0)), target) for r in rows)
+        cols = sorted({group[0], group[min(1, len(group) - 1)], group[-1]})
+        return max(memory_bytes(self.program(self.role(0, c)), target) for c in cols)
 
     def interval(self, target: Target) -> int:
         block = self.blocks.block
-        return 2 * vector(1, target) + 2 * vector(block, target) + vector(block * (self.ratio - 1), target)
+        most = min(self.ratio, self.cols)
+        passing = 2 * vector(1, target) + vector(block * (most - 1), target) * (most > 1)
+        return passing + (1 if self.merge else 2) * vector(block, target)
 
     def latency(self, target: Target) -> int:
         return self.interval(target) + (self.ratio - 1) * hop(target)

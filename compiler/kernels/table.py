@@ -43,7 +43,7 @@ def _input(op: Op, a: Any) -> Kernel:
 
 
 def _output(op: Op, a: Any) -> Kernel:
-    return Port(a["name"], "out", _blocks(op.operands[0]))
+    return Port(a["name"], "out", _blocks(op.operands[0]), a.get("pitch", 1))
 
 
 def _lookup(op: Op, a: Any) -> Kernel:
@@ -58,16 +58,21 @@ def _matvec(op: Op, a: Any) -> Kernel:
         for w, transposed, bias, start, count in zip(*lists, strict=True)
     )
     return Matvec(
-        groups, a["columns"], _blocks(op.operands[0]), _blocks(op.result), a["activation"], Dtype(a["storage"])
-    )
+        groups, a["columns"], _blocks(op.operands[0]), _blocks(op.result), a["activation"], Dtype(a["storage"]),
+        a.get("tiles", 0), a.get("finishers", 0), a.get("entry", ""),
+    )  # fmt: skip
 
 
 def _norm(op: Op, a: Any) -> Kernel:
-    return Norm(_blocks(op.result), a["epsilon"], a["scale"].name, a["bias"].name)
+    return Norm(_blocks(op.result), a["epsilon"], a["scale"].name, a["bias"].name, a.get("tokens", 2))
 
 
 def _attention(op: Op, a: Any) -> Kernel:
-    return Attention(a["heads"], a["head_dim"], a["scale"], a["max_seq"], a["slots"], a["spread"], Dtype(a["storage"]))
+    pieces = 3 * a["head_dim"] // _blocks(op.operands[0]).block
+    return Attention(
+        a["heads"], a["head_dim"], a["scale"], a["max_seq"], a["slots"], a["spread"], Dtype(a["storage"]), pieces,
+        a.get("across", 0),
+    )  # fmt: skip
 
 
 def _map(op: Op, a: Any) -> Kernel:

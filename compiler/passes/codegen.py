@@ -10,17 +10,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from compiler.dialects import core, flow
-from compiler.floorplan import Lane, Placed
+from compiler.floorplan import Placed
 from compiler.ir.core import Block, Op, Region, Symbol
 from compiler.ir.passes import Pass, PassContext, register
-from compiler.kernels.base import ZEROS, Binding, Kernel, rectangles
+from compiler.kernels.base import IDLE, ZEROS, Binding, Kernel, rectangles
 from compiler.kernels.port import Port
 from compiler.passes.nets import Netlist
 from compiler.program.to_ir import program_op
 from compiler.resources import ResourceStore
-from compiler.route.table import rectangles as cover
 from compiler.route.table import stack
-from runtime.geometry import RAMP, bit
 from runtime.image import Init
 from runtime.isa import Program
 
@@ -86,6 +84,8 @@ class _Codegen:
         }
         constants[ZEROS] = Symbol(self.resources.add(np.zeros(1, np.float32), ZEROS))
         for role, rect in rectangles(kernel.roles()):
+            if role is IDLE:
+                continue
             program = kernel.program(role)
             body.append(core.run_def(rows=rect.rows, cols=rect.cols, program=self.program(program)))
             for init in kernel.inits(role, rect, program):
@@ -130,13 +130,14 @@ class _Codegen:
 
     def bindings(self, name: str, kernel: Kernel) -> Iterable[Op]:
         """Queues to colours: those of channels by lane, those of internal routes by core."""
-        queues = kernel.port_queues()
         for direction, ports in (("in", kernel.inputs()), ("out", kernel.outputs())):
             for port, lanes in ports.items():
                 for number, lane in enumerate(lanes):
                     colour = self.colours[f"{name}.{port}", number]
-                    for col, row, width, height in cover(_hearers(lane)):
-                        yield _bind(row, col, height, width, Binding(direction, queues[port], colour))
+                    for col, row, width, height in lane.hears or ((lane.col, lane.row, 1, 1),):
+                        yield _bind(
+                            row, col, height, width, Binding(direction, kernel.lane_queue(port, number), colour)
+                        )
         for binding, runs in _bound_runs(kernel).items():
             for col, row, width, height in stack(runs):
                 yield _bind(row, col, height, width, binding)
@@ -161,13 +162,6 @@ def _bind(row: int, col: int, height: int, width: int, binding: Binding) -> Op:
         rows=(row, row + height), cols=(col, col + width),
         direction=binding.direction, queue=binding.queue, colour=binding.colour,
     )  # fmt: skip
-
-
-def _hearers(lane: Lane) -> list[tuple[int, int]]:
-    """(row, col) of the cores at a lane: those its tail gives words to, or the one that sends."""
-    if not lane.tail:
-        return [(lane.row, lane.col)]
-    return [(row, col) for col, row, outputs in lane.tail if outputs & bit(RAMP)]
 
 
 def _channel_colours(module: Op) -> dict[tuple[str, int], int]:

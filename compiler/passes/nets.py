@@ -35,6 +35,10 @@ class Netlist:
         words = tuple(1 + blocks.size(lane) for lane in range(blocks.lanes))
         return Net(f"{flow.name_of(op)}.{source[1]}", source, tuple(sinks), words)
 
+    def net_into(self, kernel: int) -> int:
+        """The first net that ends at a kernel."""
+        return next(i for i, net in enumerate(self.nets) if any(sink == kernel for sink, _ in net.sinks))
+
     def places(self) -> list[Placed]:
         """Where every kernel stands, from the ops' attributes."""
         return [

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from compiler.floorplan import Placed
 from compiler.ir.core import Op
 from compiler.ir.passes import Pass, PassContext, register
 from compiler.passes.nets import Netlist
 from compiler.passes.report import note
+from compiler.place.constraints import Constraints
 from compiler.place.demands import from_attr, resolve
 from compiler.place.placer import place
+from compiler.place.stacked import stack
+from compiler.place.strips import Frame
+from runtime.defects import Rect
+from runtime.target import Target
 
 
 @register
 @dataclass(frozen=True)
 class Place(Pass):
-    """Rectangles on the wafer: a constructive placement improved by CP-SAT over windows."""
+    """Kernels stacked in the strips they were sized for; else a constructive placement improved by CP-SAT."""
 
     name: ClassVar[str] = "place"
     summary: ClassVar[str] = "put every kernel on the wafer, near those it talks to"
@@ -32,6 +39,41 @@ class Place(Pass):
         names = [kernel.name for kernel in netlist.footprints]
         demands = from_attr(module.attrs.pop("constraints", None))
         constraints = resolve(demands, names, [op.loc.names for op in netlist.ops], ctx.target.usable)
+        frame = _frame(module)
+        if frame is not None and not (constraints.fixed or constraints.regions):
+            self._stack(module, netlist, frame, constraints.keep_out, ctx.target)
+        else:
+            self._search(module, netlist, constraints, ctx)
+
+    @staticmethod
+    def _stack(module: Op, netlist: Netlist, frame: Frame, keep_out: tuple[Rect, ...], target: Target) -> None:
+        result = stack(
+            netlist.footprints, netlist.nets, target, frame, keep_out=keep_out, beside=_beside(netlist, frame)
+        )
+        _write(netlist, result.placed)
+        columns, rows = result.box[2:]
+        note(
+            module,
+            "place",
+            {
+                "method": "strips",
+                "cost": result.wire,
+                "bound": result.wire_bound,
+                "longest_wire": result.longest,
+                "longest_wire_net": result.longest_net,
+                "box": tuple(result.box),
+                "kernel_area": result.kernel_area,
+                "utilisation_of_box": result.kernel_area / (columns * rows),
+                "utilisation_of_target": result.kernel_area / target.cores,
+                "strips": frame.count,
+                "strip_width": frame.width,
+                "strip_length": frame.length,
+            },
+        )
+
+    def _search(self, module: Op, netlist: Netlist, constraints: Constraints, ctx: PassContext) -> None:
+        """Where the user wants kernels somewhere, or nobody sized them for strips."""
+        assert ctx.target is not None
         result = place(
             netlist.footprints,
             netlist.nets,
@@ -43,12 +85,12 @@ class Place(Pass):
             constraints=constraints,
             progress=lambda done, total: ctx.progress("place: windows", done, total),
         )
-        for op, placed in zip(netlist.ops, result.placed, strict=True):
-            op.attrs.update(x=placed.x, y=placed.y, orientation=placed.orientation.code)
+        _write(netlist, result.placed)
         note(
             module,
             "place",
             {
+                "method": "search",
                 "constructive_cost": result.constructive_cost,
                 "cost": result.cost,
                 "objective": result.objective,
@@ -61,3 +103,26 @@ class Place(Pass):
                 **({"fixed": len(constraints.fixed)} if constraints.fixed else {}),
             },
         )
+
+
+def _write(netlist: Netlist, places: Sequence[Placed]) -> None:
+    for op, placed in zip(netlist.ops, places, strict=True):
+        op.attrs.update(x=placed.x, y=placed.y, orientation=placed.orientation.code)
+
+
+def _beside(netlist: Netlist, frame: Frame) -> dict[int, int]:
+    """Relanes longer than a strip is wide: by index, the kernel whose lanes they merge."""
+    found = {}
+    for index, (op, kernel) in enumerate(zip(netlist.ops, netlist.kernels, strict=True)):
+        if op.name == "flow.relane" and kernel.cols > frame.width:
+            found[index] = netlist.nets[netlist.net_into(index)].source[0]
+    return found
+
+
+def _frame(module: Op) -> Frame | None:
+    """The strips that size chose, if it ran."""
+    strips = module.attrs.get("strips")
+    if not isinstance(strips, Mapping):
+        return None
+    width, length, count = (int(str(strips[key])) for key in ("width", "length", "count"))
+    return Frame(width, length, count)

@@ -1,27 +1,24 @@
-"""flow -> flow: choose lanes and kernel shapes, cut streams down to the host's channels, size the fifos."""
+"""flow -> flow: choose strips, lanes and kernel shapes, cut streams down to the host's channels, size the fifos."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from compiler.dialects import flow
 from compiler.ir.core import Op, StreamType, Value
 from compiler.ir.passes import Pass, PassContext, register
 from compiler.kernels.base import memory_bytes
 from compiler.kernels.fifo import Fifo
+from compiler.kernels.norm import Norm
 from compiler.kernels.table import kernel_of
 from compiler.passes.report import note
+from compiler.size.bound import area_bound, host_bound
 from compiler.size.explain import explain
 from compiler.size.sizing import Sizer, Sizing
 from runtime.errors import InfeasibleError, Shortage
 from runtime.stream import Blocks
 from runtime.target import Target
-
-# Without --max-cores: this many cores, or what the model needs, so that images stay small enough to execute core by
-# core; and on a small target at most this share of it, which leaves room to place and route.
-DEFAULT_CORES = 32768
-DEFAULT_SHARE = 0.5
 
 
 @register
@@ -32,57 +29,59 @@ class Size(Pass):
     name: ClassVar[str] = "size"
     summary: ClassVar[str] = "choose lanes and kernel shapes for the smallest interval under the memory and core limits"
 
-    max_cores: int = 0  # 0: see DEFAULT_CORES
+    max_cores: int = 0  # 0: all of the target's
 
     def run(self, module: Op, ctx: PassContext) -> None:
         target = ctx.target
         assert target is not None, "size needs a target"
         block = module.body
         sizer = Sizer([op for op in block.ops if op.dialect == "flow"], target)
-        least = sizer.smallest()
-        limit = min(self.max_cores or _default_cores(least, target), target.cores)
-        sizing = sizer.best(limit) if least is not None else None
+        limit = min(self.max_cores or target.cores, target.cores)
+        _require_channels(sizer, target)
+        sizing = sizer.best(limit)
         if sizing is None:
             raise explain(sizer, limit, target)
-        for op in block.ops:
-            if op.dialect == "flow":
-                sizer.apply(op, sizing.blocks)
-        for op in sizer.ops:
-            sizer.choose(op, sizing.interval)
-        for ports in (block.find("flow.output"), block.find("flow.input")):
-            for port, channels in zip(ports, _channel_shares(ports, target), strict=True):
-                _fit_host_channels(port, channels)
-        interval = _report(module, target)
+        shares = {id(port): sizer.channels(port) for port in sizer.ports}
+        sizer.apply(sizing)
+        for port in [*block.find("flow.output"), *block.find("flow.input")]:
+            _fit_host_channels(port, shares[id(port)])
+        _spread_ports(block.find("flow.output"), sizing.frame.width, target)
+        frame = sizing.frame
+        module.attrs["strips"] = {"width": frame.width, "length": frame.length, "count": frame.count}
+        interval = _report(module, sizing, target)
+        for norm in block.find("flow.norm"):
+            _size_norm(norm, interval, target)
         arrivals = _arrivals(block.ops, target)
         for fifo in block.find("flow.fifo"):
             _size_fifo(fifo, interval, arrivals, target)
 
 
-def _default_cores(least: Sizing | None, target: Target) -> int:
-    """The core limit when the user names none: the usual one, or what the model needs at least."""
-    needed = least.cores if least is not None else 0
-    return max(needed, min(DEFAULT_CORES, int(DEFAULT_SHARE * target.cores)))
+def _spread_ports(ports: list[Op], width: int, target: Target) -> None:
+    """Give the lanes of a port the pitch of the long relane before it, so that they are short wires side by side.
+
+    Such a relane stands along the last strip, which runs north: its first lane is the southmost.
+    """
+    left = target.usable[3] // 2  # the rest of the edge is for other ports
+    for port in ports:
+        relane = port.operands[0].op
+        if relane is None or relane.name != "flow.relane" or kernel_of(relane).cols <= width:
+            continue
+        rows = kernel_of(relane).cols
+        if rows <= left:
+            port.attrs["pitch"] = -int(str(relane.attrs["ratio"]))
+            left -= rows
 
 
-def _channel_shares(ports: list[Op], target: Target) -> list[int]:
-    """Host channels for each port of one direction: what it has lanes for, else an equal share of what others leave."""
-    if len(ports) > target.host_channels:
-        raise InfeasibleError(
-            f"the model has {len(ports)} {ports[0].name.removeprefix('flow.')}s; {target.name} has "
-            f"{target.host_channels} host channels in each direction",
-            code="does-not-fit",
-            shortages=[Shortage("host channels", target.name, len(ports), target.host_channels, "one for each port")],
-        )
-    shares = [_port_stream(port).lanes for port in ports]
-    left = target.host_channels
-    for served, index in enumerate(sorted(range(len(ports)), key=shares.__getitem__)):
-        shares[index] = min(shares[index], left // (len(ports) - served))
-        left -= shares[index]
-    return shares
-
-
-def _port_stream(port: Op) -> StreamType:
-    return flow.stream((port.result if port.name == "flow.input" else port.operands[0]).type)
+def _require_channels(sizer: Sizer, target: Target) -> None:
+    for kind in ("input", "output"):
+        count = sum(port.name == f"flow.{kind}" for port in sizer.ports)
+        if count > target.host_channels:
+            raise InfeasibleError(
+                f"the model has {count} {kind}s; {target.name} has {target.host_channels} host channels in each "
+                "direction",
+                code="does-not-fit",
+                shortages=[Shortage("host channels", target.name, count, target.host_channels, "one for each port")],
+            )
 
 
 def _fit_host_channels(port: Op, channels: int) -> None:
@@ -110,18 +109,41 @@ def _fit_host_channels(port: Op, channels: int) -> None:
         user.set_operand(index, relane.result)
 
 
-def _report(module: Op, target: Target) -> int:
+def _report(module: Op, sizing: Sizing, target: Target) -> int:
     """Note what the choice comes to; the slowest kernel's interval (fifos follow the stream's pace)."""
-    slowest, interval = "", 0
-    for op in module.body.ops:
-        if not flow.is_kernel(op) or op.name == "flow.fifo":
-            continue
-        kernel = kernel_of(op)
-        if kernel.interval(target) > interval:
-            slowest, interval = flow.name_of(op), kernel.interval(target)
-    per_second = target.clock_ghz * 1e9 / interval
-    note(module, "size", {"interval_cycles": interval, "slowest_kernel": slowest, "tokens_per_second": per_second})
+    ops = [op for op in module.body.ops if flow.is_kernel(op) and op.name != "flow.fifo"]
+    intervals = {flow.name_of(op): kernel_of(op).interval(target) for op in ops}
+    slowest = max(intervals, key=lambda name: intervals[name])
+    interval, bound = intervals[slowest], area_bound(ops, target)
+    ports = ("flow.input", "flow.output", "flow.relane")
+    inner = max((intervals[flow.name_of(op)] for op in ops if op.name not in ports), default=0)
+    facts: dict[str, Any] = {
+        "interval_cycles": interval,
+        "slowest_kernel": slowest,
+        "tokens_per_second": target.clock_ghz * 1e9 / interval,
+        "area_bound_cycles": bound,
+        "host_bound_cycles": host_bound(ops, target),
+        "interval_over_area_bound": interval / bound if bound else 0.0,
+        "kernels_interval_cycles": inner,
+        "cores": sizing.cores,
+        "strips": sizing.frame.count,
+        "strip_width": sizing.frame.width,
+    }
+    note(module, "size", facts)
     return interval
+
+
+def _size_norm(norm: Op, interval: int, target: Target) -> None:
+    """Room for the tokens that are in a core while their sums are under way, as far as its memory goes."""
+    kernel = kernel_of(norm)
+    assert isinstance(kernel, Norm)
+    tokens = kernel.needed_tokens(interval, target)
+    while tokens > 1:
+        norm.attrs["tokens"] = tokens
+        if kernel_of(norm).memory(target) <= target.memory_bytes:
+            return
+        tokens -= 1
+    norm.attrs["tokens"] = 1
 
 
 def _arrivals(ops: list[Op], target: Target) -> dict[Value, int]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compiler.floorplan import Footprint, Net, Pattern, Placed
-from runtime.geometry import OPPOSITE, STEP, bit
+from compiler.floorplan import Box, Footprint, Lane, Net, Placed, groups
+from runtime.geometry import STEP, bit
 
 Array = npt.NDArray[Any]
 
@@ -35,10 +35,10 @@ class Region:
         """Fabric coordinates of a cell."""
         return self.x + cell % self.width, self.y + cell // self.width
 
-    def distance(self, a: int, b: int) -> int:
-        """Manhattan distance of two cells."""
-        (ax, ay), (bx, by) = self.at(a), self.at(b)
-        return abs(ax - bx) + abs(ay - by)
+    def box_cells(self, box: Box) -> Array:
+        """The cells of a box of routers in fabric coordinates, row by row."""
+        x, y, w, h = box
+        return (self.cell(x, y) + np.arange(h)[:, None] * self.width + np.arange(w)).ravel()
 
     def step(self, direction: int) -> int:
         """What to add to a cell's number to get its neighbour's."""
@@ -48,27 +48,22 @@ class Region:
 
 @dataclass(frozen=True)
 class Tap:
-    """One sink of a channel: its tail's cells, the entry first, with their masks (the entry's inputs are open: 0)."""
+    """Touching routers of one sink of a channel, which all give its wavelets to `outputs` (a mask).
 
+    A path may enter at any of them. `west`, `north`, `east`, `south` bound them, in the region's columns and rows.
+    """
+
+    sink: int
     cells: Array
-    inputs: Array
-    outputs: Array
-
-    @property
-    def entry(self) -> int:
-        return int(self.cells[0])
-
-    @property
-    def sides(self) -> int:
-        """Mask of the directions from which a path may enter."""
-        return int(~self.outputs[0] & 0b1111)
+    outputs: int
+    bounds: tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
 class Wanted:
     """A channel without its path: from `source`, whose wavelets come from `origin` (a mask), to all `taps`.
 
-    `order` lists the taps by distance from the source, the nearest first.
+    The taps are in order of their distance from the source, the nearest first.
     """
 
     net: int
@@ -77,8 +72,7 @@ class Wanted:
     source: int
     origin: int
     taps: tuple[Tap, ...]
-    order: tuple[int, ...]
-    reserved: Array  # the source and every cell of every tail
+    reserved: Array  # the source and every cell of every tap
     distance: int  # Manhattan, to the farthest tap
 
 
@@ -88,24 +82,31 @@ def wanted(kernels: Sequence[Footprint], placed: Sequence[Placed], nets: Sequenc
     for index, net in enumerate(nets):
         kernel, port = net.source
         for i, lane in enumerate(kernels[kernel].outputs[port]):
-            sinks = [(sink, kernels[sink].inputs[name][i]) for sink, name in net.sinks]
-            taps = tuple(_tap(placed[sink].pattern(kernels[sink], end), region) for sink, end in sinks)
             source = region.cell(*placed[kernel].at(kernels[kernel], lane.col, lane.row))
-            far = [region.distance(source, tap.entry) for tap in taps]
+            taps = [
+                tap
+                for number, (sink, name) in enumerate(net.sinks)
+                for tap in _taps(number, kernels[sink], placed[sink], kernels[sink].inputs[name][i], region)
+            ]
+            taps.sort(key=lambda tap, source=source: _distance(tap, source, region))  # type: ignore[misc]
             reserved = np.concatenate([np.array([source]), *(tap.cells for tap in taps)])
-            order = tuple(sorted(range(len(taps)), key=far.__getitem__))
-            found.append(Wanted(index, i, net.words[i], source, bit(lane.source), taps, order, reserved, max(far)))
+            far = _distance(taps[-1], source, region)
+            found.append(Wanted(index, i, net.words[i], source, bit(lane.source), tuple(taps), reserved, far))
     return found
 
 
-def _tap(pattern: Pattern, region: Region) -> Tap:
-    cells = [region.cell(x, y) for x, y, _ in pattern]
-    place = {cell: i for i, cell in enumerate(cells)}
-    inputs = [0] * len(cells)
-    host_side = len(cells) == 1  # a lone router's only output besides RAMP leads to the host
-    masks = [outputs for _, _, outputs in pattern]
-    for cell, outputs in zip(cells, masks, strict=True):
-        for direction in range(4):
-            if outputs >> direction & 1 and not host_side:
-                inputs[place[cell + region.step(direction)]] = bit(OPPOSITE[direction])
-    return Tap(np.array(cells, np.int64), np.array(inputs, np.uint8), np.array(masks, np.uint8))
+def _taps(sink: int, kernel: Footprint, place: Placed, lane: Lane, region: Region) -> list[Tap]:
+    outputs = bit(lane.sink)
+    taps = []
+    for group in groups([place.covered(kernel, box) for box in lane.boxes]):
+        cells = np.concatenate([region.box_cells(box) for box in group])
+        x, y = cells % region.width, cells // region.width
+        taps.append(Tap(sink, cells, outputs, (int(x.min()), int(y.min()), int(x.max()), int(y.max()))))
+    return taps
+
+
+def _distance(tap: Tap, source: int, region: Region) -> int:
+    """Manhattan distance of a cell from a tap's bounds."""
+    x, y = source % region.width, source // region.width
+    west, north, east, south = tap.bounds
+    return max(west - x, 0, x - east) + max(north - y, 0, y - south)

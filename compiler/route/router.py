@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from compiler import floorplan
 from compiler.floorplan import Footprint, Net, Placed
-from compiler.route.channels import Region, wanted
-from compiler.route.search import FIXED, FREE, HOP, Scratch, search
+from compiler.route.channels import Region, Tap, Wanted, wanted
+from compiler.route.search import FIXED, FREE, HOP, Scratch, flood, search, trace
 from runtime import defects
 from runtime.errors import InfeasibleError, InputError, LimitError, WsecError
 from runtime.geometry import DIRECTION_NAMES, OPPOSITE, bit
@@ -27,7 +27,7 @@ from runtime.target import Target
 
 Array = npt.NDArray[Any]
 
-PADDING = 16  # cores around the kernels that routes may use
+PADDING = 40  # cores around the kernels that routes may use
 CROWD = 2 * HOP  # cost of a router with all colours used
 SLACK = 2 * HOP  # a path this much dearer than the ideal one is taken at once
 DETOURS = ((3, 2, 8 * HOP), (6, 1, 64 * HOP))  # then costs up to ideal * a / b + c
@@ -39,9 +39,9 @@ NO_LIMIT = 1 << 24  # above the cost of any path
 
 @dataclass(frozen=True)
 class Channel:
-    """One routed lane. `hops` are its routers as (x, y, inputs mask, outputs mask), tails included, sorted by y and x.
+    """One routed lane. `hops` are its routers as (x, y, inputs mask, outputs mask), sorted by y and x.
 
-    `length` counts the links outside the tails; `reach[i]` the links from the source to sink i's entry router.
+    `length` counts the links outside the taps; `reach[i]` the links from the source to the first router of sink i.
     """
 
     net: int
@@ -77,12 +77,15 @@ class RouteResult:
 
 @dataclass(frozen=True)
 class _Tree:
-    """A routed channel: cell -> [inputs mask, outputs mask] of the path, without the tails' outputs."""
+    """A routed channel: its routers with their masks, each once, and the links from the source to each sink."""
 
     colour: int
     cost: int
-    masks: dict[int, list[int]]
-    reach: dict[int, int]  # cell -> links from the source
+    cells: Array
+    inputs: Array
+    outputs: Array
+    reach: tuple[int, ...]
+    length: int  # links outside the sinks' taps
 
 
 def route(
@@ -119,6 +122,39 @@ def _region(kernels: Sequence[Footprint], placed: Sequence[Placed], target: Targ
     return Region(west, north, east - west, south - north)
 
 
+class _Grown:
+    """A tree while it grows from its source, tap by tap."""
+
+    def __init__(self, channel: Wanted) -> None:
+        self.cells = np.array([channel.source], np.int64)
+        self.inputs = np.array([channel.origin], np.uint8)
+        self.outputs = np.zeros(1, np.uint8)
+        self.depth = np.zeros(1, np.int64)
+        self.length = 0
+        self.reach: dict[int, int] = {}
+
+    def add(self, path: Array, reached: Array, spread: tuple[Array, Array, Array, Array], sink: int) -> None:
+        """A path from a router of the tree to a tap, and the routers the tap spreads to from the path's end."""
+        cells, inputs, outputs, depth = spread
+        start = int(np.flatnonzero(self.cells == path[0])[0])
+        steps = (1 << reached[1:].astype(np.int64)).astype(np.uint8)
+        came = (1 << ((reached[1:].astype(np.int64) + 2) % 4)).astype(np.uint8)
+        if len(path) > 1:
+            self.outputs[start] |= steps[0]
+        between = path[1:-1]
+        at = int(self.depth[start])
+        self.cells = np.concatenate([self.cells, between, cells])
+        self.inputs = np.concatenate([self.inputs, came[:-1], inputs])
+        self.outputs = np.concatenate([self.outputs, steps[1:], outputs])
+        self.depth = np.concatenate([self.depth, at + 1 + np.arange(len(between)), at + len(path) - 1 + depth])
+        self.length += len(path) - 1
+        self.reach[sink] = min(self.reach.get(sink, at + len(path)), at + len(path) - 1)
+
+    def tree(self, colour: int, cost: int) -> _Tree:
+        reach = tuple(self.reach[sink] for sink in sorted(self.reach))
+        return _Tree(colour, cost, self.cells, self.inputs, self.outputs, reach, self.length)
+
+
 class _Router:
     """The state of the search: who owns which colour at which router, and how much crosses each link."""
 
@@ -143,12 +179,15 @@ class _Router:
         self.crowd = np.array([CROWD * n * n // colours**2 for n in range(colours + 1)], np.int64)
         self.blank, self.no_toll = np.full(cells, FREE, np.int32), np.zeros(cells, np.int32)
         self.scratch = Scratch(cells)
+        self.lanes_of: dict[int, list[int]] = {}
+        for index, channel in enumerate(self.wanted):
+            self.lanes_of.setdefault(channel.net, []).append(index)
         self.trees: dict[int, _Tree] = {}
         self.tears: Counter[int] = Counter()
         self._check_alive(dead)
         self.owner[:, dead] = self.blank[dead] = FIXED  # nothing passes a dead router, whatever it pays
         self._claim_internal()
-        self._claim_tails()
+        self._check_ends()
         self.base = self.load.copy()
 
     # What is given: the kernels' own routes and the tails
@@ -174,24 +213,19 @@ class _Router:
                 self.used[cells] += 1
                 self._add_load(cells, np.full(len(cells), outputs, np.uint8), internal.words)
 
-    def _claim_tails(self) -> None:
-        """Count the tails' loads, and prove that the fixed routes alone do not ask for too much."""
+    def _check_ends(self) -> None:
+        """Prove that what starts and ends here does not alone ask for too much."""
         demand = self.used.copy()
         for channel in self.wanted:
             np.add.at(demand, channel.reserved, 1)
-            for tap in channel.taps:
-                self._add_load(tap.cells, tap.outputs, channel.words)
+            if channel.words > self.capacity:
+                message = f"{channel.words} words per token on one lane, the limit is {self.capacity}"
+                where = f"{self.nets[channel.net].name} lane {channel.lane}"
+                raise InfeasibleError(message, code="link-overloaded", where=where, hint="use more lanes")
         cell = int(demand.argmax())
         if demand[cell] > self.colours:
             message = f"lanes that start or end here need {demand[cell]} colours, the target has {self.colours}"
             raise InfeasibleError(message, code="colours-exhausted", where=self._where(cell))
-        direction, cell = (int(i) for i in np.unravel_index(self.load.argmax(), self.load.shape))
-        if self.load[direction, cell] > self.capacity:
-            message = (
-                f"the kernel's own lanes carry {self.load[direction, cell]} words per token over the link to "
-                f"{DIRECTION_NAMES[direction]}, the limit is {self.capacity}"
-            )
-            raise InfeasibleError(message, code="link-overloaded", where=self._where(cell), hint="use more lanes")
 
     def _add_load(self, cells: Array, outputs: Array, words: int) -> None:
         for direction in range(4):
@@ -214,17 +248,25 @@ class _Router:
             if progress:
                 progress(total - len(queue), total)
 
-    def _priority(self, index: int) -> tuple[int, int, int]:
+    def _priority(self, index: int) -> tuple[int, int, int, int]:
+        """Bundle by bundle, those with large taps or heavy lanes first, then short ones; the nearest lane first."""
         channel = self.wanted[index]
-        return -(len(channel.reserved) // 256), channel.distance, index
+        lanes = [self.wanted[lane] for lane in self.lanes_of[channel.net]]
+        large = max(len(lane.reserved) for lane in lanes) // 1024
+        heavy = max(lane.words for lane in lanes) > self.capacity // 4  # few others may share a link with such a lane
+        return -large - heavy, max(lane.distance for lane in lanes), channel.net, channel.distance
 
     def _best_tree(self, index: int) -> _Tree | None:
         """A legal tree: of the first colour near the ideal, else of the cheapest colour within a detour."""
         channel = self.wanted[index]
+        legal = [k for k in self._colour_order(index) if (self.owner[k, channel.reserved] == FREE).all()]
+        if len(channel.taps) == 1 and legal:
+            tree = self._tree(index, legal[0], self.owner[legal[0]], 0, HOP * channel.distance * 5 // 4 + SLACK)
+            if tree:
+                return tree
         ideal = self._tree(index, FREE, self.blank, 0, NO_LIMIT)
         if ideal is None:
             return None
-        legal = [k for k in self._colour_order(index) if (self.owner[k, channel.reserved] == FREE).all()]
         for colour in legal:
             tree = self._tree(index, colour, self.owner[colour], 0, ideal.cost + SLACK)
             if tree:
@@ -260,7 +302,7 @@ class _Router:
                 best, limit = tree, tree.cost + extra - 1
         if best is None:
             raise self._failure(index, "no colour is free of the kernels' own routes, or no link has room")
-        cells = self._cells(index, best)
+        cells = best.cells
         owners = self.owner[best.colour, cells]
         self.toll[best.colour, cells[owners != FREE]] += TOLL
         torn = [int(rival) for rival in np.unique(owners[owners != FREE])]
@@ -271,17 +313,17 @@ class _Router:
     def _relieve(self, index: int, tree: _Tree) -> list[int]:
         """Tear other channels out of the links that this one overloads, the heaviest first. Returns them."""
         torn: list[int] = []
-        for cell, (_, outputs) in tree.masks.items():
-            for direction in range(4):
-                if not outputs >> direction & 1 or self.load[direction, cell] <= self.capacity:
-                    continue
-                self.toll[:, cell + self.region.step(direction)] += TOLL
+        for direction in range(4):
+            cells = tree.cells[(tree.outputs >> direction & 1) == 1]
+            for cell in cells[self.load[direction, cells] > self.capacity].tolist():
+                if 0 <= cell + self.region.step(direction) < self.region.cells:
+                    self.toll[:, cell + self.region.step(direction)] += TOLL
                 torn.extend(self._unload(cell, direction, index))
         return torn
 
     def _unload(self, cell: int, direction: int, index: int) -> list[int]:
         rivals = {int(i) for i in self.owner[:, cell] if i >= 0 and i != index}
-        on_link = [i for i in rivals if self.trees[i].masks.get(cell, (0, 0))[1] >> direction & 1]
+        on_link = [i for i in rivals if self._sends(i, cell, direction)]
         torn = []
         for rival in sorted(on_link, key=lambda i: (-self.wanted[i].words, self.tears[i], i)):
             if self.load[direction, cell] <= self.capacity:
@@ -290,73 +332,58 @@ class _Router:
             torn.append(rival)
         return torn
 
+    def _sends(self, index: int, cell: int, direction: int) -> bool:
+        """Does a routed channel leave router `cell` by `direction`?"""
+        tree = self.trees[index]
+        return bool((tree.outputs[tree.cells == cell] >> direction & 1).any())
+
     # Trees
 
     def _tree(self, index: int, colour: int, owner: Array, penalty: int, limit: int) -> _Tree | None:
         """A tree for a channel in one colour, whose owners by cell are `owner`; None if its cost exceeds `limit`."""
         channel = self.wanted[index]
-        masks: dict[int, list[int]] = {channel.source: [channel.origin, 0]}
-        reach = {channel.source: 0}
+        grown = _Grown(channel)
         changed = [(channel.reserved, owner[channel.reserved])]
         owner[channel.reserved] = index
         cost = 0
-        for i in channel.order:
-            step = self._connect(index, i, masks, reach, owner, colour, penalty, limit - cost)
+        for tap in channel.taps:
+            step, path = self._connect(index, tap, grown, owner, colour, penalty, limit - cost)
             if step < 0:
                 cost = -1
                 break
             cost += step
-            cells = np.array(list(masks), np.int64)
-            changed.append((cells, owner[cells]))
-            owner[cells] = index
+            changed.append((path, owner[path]))
+            owner[path] = index
         for cells, before in reversed(changed):
             owner[cells] = before
-        return _Tree(colour, cost, masks, reach) if cost >= 0 else None
+        return grown.tree(colour, cost) if cost >= 0 else None
 
     def _connect(
-        self,
-        index: int,
-        sink: int,
-        masks: dict[int, list[int]],
-        reach: dict[int, int],
-        owner: Array,
-        colour: int,
-        penalty: int,
-        limit: int,
-    ) -> int:
-        """Add the cheapest path from the tree to one tap; returns its cost, or -1."""
+        self, index: int, tap: Tap, grown: _Grown, owner: Array, colour: int, penalty: int, limit: int
+    ) -> tuple[int, Array]:
+        """Add the cheapest path from the tree to one tap, and the tap; its cost, or -1, and the path's routers."""
         channel, scratch, region = self.wanted[index], self.scratch, self.region
-        tap = channel.taps[sink]
         toll = self.no_toll if colour == FREE else self.toll[colour]
         scratch.now += 1
-        cost = search(
-            region.width, region.cells, np.array(list(masks), np.int64), tap.entry, tap.sides, index, owner,
+        cost, entry = search(
+            region.width, region.cells, grown.cells, tap.cells, tap.bounds, index, owner,
             toll, self.used, self.crowd, self.load, self.base, channel.words, self.capacity, penalty,
-            limit, scratch.distance, scratch.stamp, scratch.parent, scratch.now,
+            limit, scratch.distance, scratch.stamp, scratch.member, scratch.parent, scratch.now,
         )  # fmt: skip
         if cost < 0:
-            return -1
-        path = []
-        cell = tap.entry
-        while (direction := int(scratch.parent[cell])) >= 0:
-            path.append((cell, direction))
-            cell -= region.step(direction)
-        for cell, direction in reversed(path):
-            before = cell - region.step(direction)
-            masks[before][1] |= bit(direction)
-            masks[cell] = [bit(OPPOSITE[direction]), 0]
-            reach[cell] = reach[before] + 1
-        return int(cost)
-
-    def _cells(self, index: int, tree: _Tree) -> Array:
-        """All routers of a channel: its path and its tails, each once."""
-        return np.unique(np.concatenate([np.array(list(tree.masks), np.int64), self.wanted[index].reserved]))
+            return -1, tap.cells
+        path, reached = trace(region.width, entry, scratch.parent)
+        into = bit(OPPOSITE[int(reached[-1])]) if len(path) > 1 else 0
+        spread = flood(
+            region.width, region.cells, tap.cells, entry, into, tap.outputs, scratch.stamp, scratch.member, scratch.now
+        )
+        grown.add(path, reached, spread, tap.sink)
+        return int(cost), path
 
     def _commit(self, index: int, tree: _Tree) -> None:
-        cells = self._cells(index, tree)
-        self.owner[tree.colour, cells] = index
-        self.used[cells] += 1
-        self._count_path(index, tree, 1)
+        self.owner[tree.colour, tree.cells] = index
+        self.used[tree.cells] += 1
+        self._add_load(tree.cells, tree.outputs, self.wanted[index].words)
         self.trees[index] = tree
 
     def _tear(self, index: int, by: int) -> None:
@@ -364,29 +391,20 @@ class _Router:
         if self.tears[index] > TEAR_LIMIT:
             raise self._failure(index, f"torn out {TEAR_LIMIT} times, last by {self._name(by)}")
         tree = self.trees.pop(index)
-        cells = self._cells(index, tree)
-        self.owner[tree.colour, cells] = FREE
-        self.used[cells] -= 1
-        self._count_path(index, tree, -1)
-
-    def _count_path(self, index: int, tree: _Tree, sign: int) -> None:
-        outputs = np.array([mask for _, mask in tree.masks.values()], np.uint8)
-        self._add_load(np.array(list(tree.masks), np.int64), outputs, sign * self.wanted[index].words)
+        self.owner[tree.colour, tree.cells] = FREE
+        self.used[tree.cells] -= 1
+        self._add_load(tree.cells, tree.outputs, -self.wanted[index].words)
 
     # Results
 
     def channel(self, index: int) -> Channel:
-        """A routed channel with its tails merged in."""
-        channel, tree = self.wanted[index], self.trees[index]
-        masks = {cell: list(pair) for cell, pair in tree.masks.items()}
-        for tap in channel.taps:
-            for cell, inputs, outputs in zip(*(a.tolist() for a in (tap.cells, tap.inputs, tap.outputs)), strict=True):
-                pair = masks.setdefault(cell, [0, 0])
-                pair[0] |= inputs
-                pair[1] |= outputs
-        hops = tuple((*self.region.at(cell), pair[0], pair[1]) for cell, pair in sorted(masks.items()))
-        reach = tuple(tree.reach[tap.entry] for tap in channel.taps)
-        return Channel(channel.net, channel.lane, tree.colour, hops, len(tree.masks) - 1, reach)
+        """A routed channel."""
+        channel, tree, region = self.wanted[index], self.trees[index], self.region
+        order = np.argsort(tree.cells)
+        cells = tree.cells[order]
+        x, y = region.x + cells % region.width, region.y + cells // region.width
+        hops = zip(x.tolist(), y.tolist(), tree.inputs[order].tolist(), tree.outputs[order].tolist(), strict=True)
+        return Channel(channel.net, channel.lane, tree.colour, tuple(hops), tree.length, tree.reach)
 
     def stats(self) -> RouteStats:
         crowded = int(self.used.argmax())
@@ -394,7 +412,7 @@ class _Router:
         counts = np.bincount(self.used[self.used > 0])
         return RouteStats(
             channels=len(self.wanted),
-            hops=sum(len(tree.masks) - 1 for tree in self.trees.values()),
+            hops=sum(tree.length for tree in self.trees.values()),
             max_colours=int(self.used[crowded]),
             max_colours_at=self.region.at(crowded),
             histogram={n: int(count) for n, count in enumerate(counts) if count},

@@ -11,17 +11,27 @@ from dataclasses import dataclass, field
 from compiler.dialects import flow
 from compiler.ir.core import Op, Value
 
-KEEP_BLOCK = frozenset({"flow.norm", "flow.join", "flow.map", "flow.fifo", "flow.fork"})
+LINES = frozenset({"flow.norm", "flow.join", "flow.map", "flow.fifo"})
+KEEP_BLOCK = LINES | {"flow.fork"}
+MOST_PIECES = 4  # lanes that may bring one head's query, key and value
 
 
 @dataclass
 class StreamClass:
-    """Streams of `features` with one block; `fixed` if a kernel dictates it. `kernels` read or write one of them."""
+    """Streams of `features` with one block; `kernels` read or write one of them.
+
+    `choices` are the blocks a kernel dictates, the largest first; without any, all are possible.
+    """
 
     features: int
     streams: list[Value] = field(default_factory=list)
     kernels: list[Op] = field(default_factory=list)
-    fixed: int | None = None
+    choices: tuple[int, ...] = ()
+
+    @property
+    def has_line(self) -> bool:
+        """Is there a kernel with a core per lane? It must fit across a strip then."""
+        return any(op.name in LINES or op.name in ("flow.lookup", "flow.input") for op in self.kernels)
 
 
 def find_classes(ops: list[Op]) -> list[StreamClass]:
@@ -56,7 +66,8 @@ def _fix(op: Op, owner: dict[Value, StreamClass]) -> None:
     if op.name == "flow.attention":
         head_dim = op.attrs["head_dim"]
         assert isinstance(head_dim, int)
-        owner[op.operands[0]].fixed = 3 * head_dim
-        owner[op.result].fixed = head_dim
+        pieces = [n for n in range(1, MOST_PIECES + 1) if head_dim % n == 0]
+        owner[op.operands[0]].choices = tuple(3 * head_dim // n for n in pieces)
+        owner[op.result].choices = (head_dim,)
     elif op.name == "flow.lookup":
-        owner[op.operands[0]].fixed = 1
+        owner[op.operands[0]].choices = (1,)

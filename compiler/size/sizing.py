@@ -1,239 +1,292 @@
-"""Choosing blocks and shapes: the smallest interval that the cores allow, under 48 KiB a core.
+"""Choosing strips, lanes and shapes: the smallest interval with which all kernels still find room on the wafer.
 
-For a given interval every free class gets the fewest lanes with which all its kernels are fast enough and fit their
-memory; the class most kernels touch (the residual stream) is tried at every lane count. The interval itself is found by
-bisection on the number of cores.
+For an interval and a width of strips, streams with a line of cores lie on as many lanes as fit across, the others on
+those that make their kernels lowest, and every kernel takes its lowest shape; the packer then says whether the strips
+hold them all. The interval is found by bisection with the packer in the loop.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from compiler.dialects import flow
-from compiler.ir.core import Op, StreamType
-from compiler.kernels.base import Kernel
-from compiler.kernels.table import kernel_of
-from compiler.place.room import Room
+from compiler.ir.core import Op, Value
+from compiler.kernels.relane import Relane
+from compiler.place.strips import Frame, bins, compact, fill, span
 from compiler.size.classes import StreamClass, find_classes
+from compiler.size.shapes import SEARCHED, Fit, Shapes, set_blocks
+from runtime.stream import Blocks
 from runtime.target import Target
 
-NO_LIMIT = 1 << 62
+NO_LIMIT = 1 << 30
 PORTS = ("flow.input", "flow.output")
-# Kernels that follow from the rest: ports and their relanes, and fifos, which keep the pace of their stream.
-FOLLOWERS = (*PORTS, "flow.fifo")
-BISECTION_STEPS = 12  # of the interval, in equal ratios: within a few percent of the best
+PRECISION = 1.004  # ratio of intervals at which the bisection stops
+NARROWEST, WIDEST = 1, 256  # strips worth trying, in cores across
+MANY = 30  # strips, beyond which not every number is tried
+WIDE = 16  # features per host channel beyond which no matvec feeds a port directly
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What one kernel takes: cores, bytes on its fullest core, cycles per token."""
-
-    cores: int
-    memory: int
-    interval: int
-
-
-@dataclass
 class Sizing:
-    """A choice: block of every class (by index), and what it comes to."""
+    """A choice: the strips, the block of every class (by index), every kernel's shape, and what it comes to."""
 
-    blocks: list[int]
+    frame: Frame
+    blocks: tuple[int, ...]
+    fits: dict[Op, Fit]
     cores: int
-    interval: int
+    interval: int  # of the slowest kernel or port
+    heights: tuple[int, ...]
 
 
 class Sizer:
-    """Evaluates choices for one module's ops. Kernels alike in attributes and blocks are priced once."""
+    """Evaluates choices for one module's ops."""
 
     def __init__(self, ops: list[Op], target: Target) -> None:
-        self.ops = [op for op in ops if flow.is_kernel(op) and op.name not in FOLLOWERS]
-        self.followers = [op for op in ops if op.name in FOLLOWERS]
-        self.classes = find_classes(ops)
         self.target = target
-        self.longest_side = max(target.usable[2], target.usable[3]) - 2
-        self.room = Room(target)
+        self.ports = [op for op in ops if op.name in PORTS]
+        self.ops = [op for op in ops if flow.is_kernel(op) and op.name not in PORTS]
+        self.classes = find_classes(ops)
+        self.shapes = Shapes(target)
         self._class_of = {value: i for i, cls in enumerate(self.classes) for value in cls.streams}
-        self._costs: dict[object, Cost | None] = {}
-        self._signatures = {op: _signature(op) for op in self.ops}
 
     def best(self, max_cores: int) -> Sizing | None:
-        """The choice with the smallest interval on at most `max_cores` cores; None if there is none."""
-        low = self.smallest()
-        if low is None or low.cores > max_cores:
+        """The smallest interval on at most `max_cores` cores, and for it the fewest cores; None if nothing fits."""
+        frames = list(self._frames())
+        floor = self._floor()
+        sizing, frames = self._at(NO_LIMIT, frames, max_cores)
+        if sizing is None:
             return None
-        slow, fast, best = float(low.interval), 1.0, low
-        for _ in range(BISECTION_STEPS):
-            middle = math.sqrt(slow * fast)
-            found = self.smallest(int(middle))
-            if found is not None and found.cores <= max_cores:
-                slow, best = middle, found
-            else:
+        slow, fast = sizing.interval, floor
+        at_floor, left = self._at(floor, frames, max_cores)
+        if at_floor is not None:
+            slow, sizing, frames = floor, at_floor, left
+        while slow > fast * PRECISION and slow > floor:
+            middle = int(math.sqrt(slow * fast))
+            if middle <= fast:
+                break
+            found, left = self._at(middle, frames, max_cores)
+            if found is None:
                 fast = middle
-        return best
+            else:
+                slow, sizing, frames = found.interval, found, left
+        every = [found for frame in frames if (found := self.try_frame(frame, slow, max_cores))]
+        best = min(every, key=lambda s: (s.cores, s.frame.width, s.frame.count), default=sizing)
+        frame = compact(best.frame, best.heights, self.target.defects, self.target, bool(self.ports))
+        return replace(best, frame=frame)
 
-    def smallest(self, interval: int = NO_LIMIT) -> Sizing | None:
-        """The choice with the fewest cores whose interval is at most `interval` cycles; None if there is none."""
-        free = [i for i, cls in enumerate(self.classes) if cls.fixed is None]
-        if not free:
-            return self._complete([cls.fixed or 1 for cls in self.classes], interval)
-        main = max(free, key=lambda i: (len(self.classes[i].kernels), -i))
-        found: Sizing | None = None
-        for block in self._blocks(self.classes[main]):
-            sizing = self._with_main(main, block, interval)
-            if sizing is not None and (found is None or sizing.cores < found.cores):
-                found = sizing
-        return found
+    def smallest(self) -> Sizing | None:
+        """A choice with few cores, whatever its interval; None if nothing fits."""
+        every = [found for frame in self._frames() if (found := self.try_frame(frame, NO_LIMIT, NO_LIMIT))]
+        return min(every, key=lambda s: s.cores, default=None)
 
-    def _with_main(self, main: int, block: int, interval: int) -> Sizing | None:
-        blocks = [cls.fixed or 0 for cls in self.classes]
-        blocks[main] = block
-        for i, cls in enumerate(self.classes):
-            if blocks[i]:
-                continue
-            ladder = self._blocks(cls)
-            rungs = len(ladder)
-            step = _first(rungs, lambda n, i=i, ladder=ladder: self._fits(i, ladder[n], blocks, interval))  # type: ignore[misc]
-            if step is None and self.target.defects:  # more lanes may be too long for the room between dead cores
-                step = next((n for n in range(rungs) if self._fits(i, ladder[n], blocks, interval)), None)
-            if step is None:
-                return None
-            blocks[i] = ladder[step]
-        return self._complete(blocks, interval)
+    def _frames(self) -> Iterator[Frame]:
+        """Widths that use the wafer well, from narrow to wide."""
+        across, along = span(self.target, bool(self.ports))
+        counts = [*range(1, MANY), *(round(MANY * 1.2**step) for step in range(30))]
+        widths = {across // count for count in counts if across // count >= NARROWEST}
+        for width in sorted(w for w in widths if w <= WIDEST):
+            yield Frame(width, along, across // width)
 
-    def _blocks(self, cls: StreamClass) -> list[int]:
-        """Blocks worth trying, largest (fewest lanes) first: each lane count gives its smallest block."""
-        most = min(cls.features, self.longest_side)
-        lanes = sorted({min(most, round(2 ** (step / 8))) for step in range(8 * most.bit_length() + 1)})
-        return sorted({-(-cls.features // count) for count in lanes}, reverse=True)
+    def _at(self, interval: int, frames: list[Frame], max_cores: int) -> tuple[Sizing | None, list[Frame]]:
+        """A sizing for the interval, and the frames that may still serve smaller ones, the one found first."""
+        for number, frame in enumerate(frames):
+            found = self.try_frame(frame, interval, max_cores)
+            if found is not None:
+                return found, [frame, *frames[number + 1 :]]
+        return None, frames
 
-    def _fits(self, index: int, block: int, blocks: list[int], interval: int) -> bool:
-        trial = [*blocks]
-        trial[index] = block
-        for op in self.classes[index].kernels:
-            if op in self._signatures and all(self._block(value, trial) for value in (*op.operands, *op.results)):
-                cost = self._shape(op, trial, interval)
-                if cost is None:
-                    return False
-        return True
-
-    def _complete(self, blocks: list[int], interval: int) -> Sizing | None:
-        cores, worst = 0, 0
+    def try_frame(self, frame: Frame, interval: int, max_cores: int) -> Sizing | None:
+        """All kernels sized for the interval and these strips, if they find room."""
+        blocks = self._choose_blocks(frame, interval)
+        if blocks is None:
+            return None
+        fits = {}
         for op in self.ops:
-            cost = self._shape(op, blocks, interval)
-            if cost is None:
+            fit = self._fit(op, blocks, frame, interval)
+            if fit is None:
                 return None
-            cores += cost.cores
-            worst = max(worst, cost.interval)
-        return Sizing(blocks, cores + self._follower_cores(blocks), worst)
+            fits[op] = fit
+        relanes = self._relanes(blocks)
+        cores = sum(fit.cores for fit in fits.values()) + sum(relane.rows * relane.cols for relane in relanes)
+        heights = [fit.height for fit in fits.values()]
+        heights += [1 for relane in relanes if relane.cols <= frame.width]
+        if cores > max_cores or sum(heights) > frame.length * frame.count or max(heights, default=0) > frame.length:
+            return None
+        free = bins(frame, self.target.defects, self.target, bool(self.ports))
+        if fill(heights, free) is None:
+            return None
+        intervals = [fit.interval for fit in fits.values()] + [relane.interval(self.target) for relane in relanes]
+        worst = max([self._port_interval(), *intervals])
+        if worst > max(interval, self._port_interval()):
+            return None
+        return Sizing(frame, tuple(blocks), fits, cores, worst, tuple(heights))
 
-    def _follower_cores(self, blocks: list[int]) -> int:
-        """Cores of the fifos, and of the relanes that ports of many lanes will need."""
-        cores = 0
-        for op in self.followers:
-            (value,) = op.results or op.operands
-            lanes = -(-flow.stream(value.type).features // self._block(value, blocks))
-            rivals = sum(other.name == op.name for other in self.followers)
-            if op.name not in PORTS or lanes > self.target.host_channels // rivals:
-                cores += lanes
-        return cores
+    def _choose_blocks(self, frame: Frame, interval: int) -> list[int] | None:
+        """A block for every class: those with lines first, then the others in order, each for the lowest kernels."""
+        blocks = [0] * len(self.classes)
+        for i, cls in enumerate(self.classes):
+            if len(cls.choices) == 1:
+                blocks[i] = cls.choices[0]
+            elif cls.has_line and not cls.choices:
+                blocks[i] = -(-cls.features // min(cls.features, frame.width))
+        for i in range(len(blocks)):
+            if not blocks[i]:
+                best = self._lowest(i, blocks, frame, interval)
+                if best is None:
+                    return None
+                blocks[i] = best
+        return blocks
 
-    def _block(self, value: object, blocks: list[int]) -> int:
-        return blocks[self._class_of[value]]  # type: ignore[index]
+    def _lowest(self, index: int, blocks: list[int], frame: Frame, interval: int) -> int | None:
+        """The block of a class that makes its kernels lowest together; None if none of those tried fits."""
+        cls = self.classes[index]
+        best: tuple[int, int, int] | None = None
+        for block in cls.choices or self._candidates(index, blocks, frame, interval):
+            blocks[index] = block
+            fits = [self._fit(op, blocks, frame, interval) for op in cls.kernels if self._decided(op, blocks)]
+            blocks[index] = 0
+            found = [fit for fit in fits if fit is not None]
+            relanes = [relane for port in cls.kernels if (relane := self._relane(port, block))]
+            in_time = all(relane.interval(self.target) <= interval for relane in relanes)
+            if len(found) == len(fits) and in_time:
+                rank = (sum(fit.height for fit in found), sum(fit.cores for fit in found), block)
+                best = rank if best is None else min(best, rank)
+        return best[2] if best else None
 
-    def _shape(self, op: Op, blocks: list[int], interval: int) -> Cost | None:
-        """The cheapest shape of one kernel that keeps the interval and its memory; None if there is none."""
-        key = (self._signatures[op], *(self._block(value, blocks) for value in (*op.operands, *op.results)))
-        if (key, interval) not in self._costs:
-            self.apply(op, blocks)
-            self._costs[key, interval] = self._search(op, interval)
-        return self._costs[key, interval]
+    def _candidates(self, index: int, blocks: list[int], frame: Frame, interval: int) -> list[int]:
+        """Blocks worth trying for a class without lines: as many lanes as the strip is wide or half as wide, and the
+        fewest with which its producer stands turned, and a few more."""
+        cls = self.classes[index]
+        lanes = {min(cls.features, frame.width), max(1, min(cls.features, frame.width) // 2)}
+        fewest = self._fewest_lanes(index, blocks, frame, interval)
+        lanes |= {min(cls.features, fewest + more) for more in range(4)} if fewest else set()
+        for port in (op for op in cls.kernels if op.name in PORTS):  # full rows of relanes
+            channels = max(1, self.channels(port))
+            lanes |= {min(cls.features, (-(-fewest // channels) + more) * channels) for more in range(3) if fewest}
+        return sorted({-(-cls.features // count) for count in lanes})
+
+    def _fewest_lanes(self, index: int, blocks: list[int], frame: Frame, interval: int) -> int:
+        """The fewest lanes for which the producer of a class has a shape; 0 if there are none."""
+        cls = self.classes[index]
+        producer = cls.streams[0].op
+        if producer is None or producer not in self.ops or not self._decided(producer, blocks, index):
+            return 1
+
+        def holds(lanes: int) -> bool:
+            trial = [*blocks]
+            trial[index] = -(-cls.features // lanes)
+            return self._fit(producer, trial, frame, interval) is not None
+
+        high = min(cls.features, frame.length)
+        if not holds(high):
+            return 0
+        low = 1
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if holds(middle) else (middle + 1, high)
+        return low
+
+    def _decided(self, op: Op, blocks: Sequence[int], but: int = -1) -> bool:
+        """Have all streams of a kernel (not a port) a block, those of class `but` aside?"""
+        if op.name in PORTS or not flow.is_kernel(op):
+            return False
+        return all(self._class_of[value] == but or blocks[self._class_of[value]] for value in _values(op))
+
+    def _fit(self, op: Op, blocks: Sequence[int], frame: Frame, interval: int) -> Fit | None:
+        own = tuple(blocks[self._class_of[value]] for value in _values(op))
+        beside = any(relane.cols > frame.width for relane in self._relanes_of(op, blocks))
+        return self.shapes.best(op, own, frame.width - beside, interval)
+
+    def _relanes_of(self, op: Op, blocks: Sequence[int]) -> list[Relane]:
+        """Relanes between what a kernel sends and the host; one longer than a strip is wide stands beside it."""
+        readers = [port for value in op.results for port in self.classes[self._class_of[value]].kernels]
+        index = self._class_of[op.results[0]] if op.results else 0
+        found = (self._relane(port, blocks[index]) for port in readers if port.name == "flow.output")
+        return [relane for relane in found if relane is not None]
 
     def misfits(self) -> list[Op]:
         """Kernels for which no blocks of their streams leave a shape that fits, whatever the other kernels want."""
         return [op for op in self.ops if not self._has_shape(op)]
 
     def _has_shape(self, op: Op) -> bool:
-        indices = list(dict.fromkeys(self._class_of[value] for value in (*op.operands, *op.results)))
-        classes = [self.classes[index] for index in indices]
-        ladders = [[cls.fixed] if cls.fixed else self._blocks(cls) for cls in classes]
+        indices = list(dict.fromkeys(self._class_of[value] for value in _values(op)))
         blocks = [0] * len(self.classes)
-        for choice in itertools.product(*ladders):
-            for index, block in zip(indices, choice, strict=True):
-                blocks[index] = block
-            if self._shape(op, blocks, NO_LIMIT) is not None:
-                return True
+        for frame in self._frames():
+            for choice in itertools.product(*(self._ladder(self.classes[index], frame) for index in indices)):
+                for index, block in zip(indices, choice, strict=True):
+                    blocks[index] = block
+                fit = self._fit(op, blocks, frame, NO_LIMIT)
+                if fit is not None and fit.height <= frame.length:
+                    return True
         return False
 
-    def apply(self, op: Op, blocks: list[int]) -> None:
-        """Give the op's streams their blocks."""
-        for value in (*op.operands, *op.results):
-            type = flow.stream(value.type)
-            value.type = StreamType(type.features, self._block(value, blocks), type.dtype)
+    @staticmethod
+    def _ladder(cls: StreamClass, frame: Frame) -> list[int]:
+        """Blocks of a class that tell whether a kernel can live at all."""
+        lanes = min(cls.features, frame.width if cls.has_line else frame.length)
+        counts = {lanes, *(2**step for step in range(lanes.bit_length()))} if not cls.has_line else {lanes}
+        return list(cls.choices) or sorted({-(-cls.features // count) for count in counts})
 
-    def choose(self, op: Op, interval: int) -> None:
-        """Set the shape attributes of an op whose streams have their blocks."""
-        self._search(op, interval)
+    def apply(self, sizing: Sizing) -> None:
+        """Write blocks and shapes into the ops."""
+        for op, fit in sizing.fits.items():
+            set_blocks(op, tuple(sizing.blocks[self._class_of[value]] for value in _values(op)))
+            for key in SEARCHED:
+                op.attrs.pop(key, None)
+            op.attrs.update(fit.attrs)
+        for cls, block in zip(self.classes, sizing.blocks, strict=True):
+            for value in cls.streams:
+                if value.op is not None and value.op not in sizing.fits:
+                    set_blocks(value.op, (block,) * (len(value.op.operands) + len(value.op.results)))
 
-    def _search(self, op: Op, interval: int) -> Cost | None:
-        """Try the op's own shape parameters from cheapest to dearest; the first that fits stays set on the op."""
-        for attrs in self._shapes(op):
-            op.attrs.update(attrs)
-            cost = self._price(kernel_of(op))
-            if cost.memory <= self.target.memory_bytes and cost.interval <= interval and cost.cores:
-                return cost
-        return None
+    # Host ports: their channels are few, so wider streams go through a relane.
 
-    def _shapes(self, op: Op) -> Iterator[dict[str, int | tuple[int, ...]]]:
-        if op.name == "flow.attention":
-            most = min(self.longest_side, int(str(op.attrs["max_seq"])))
-            spreads = sorted({min(most, round(2 ** (step / 8))) for step in range(8 * most.bit_length() + 1)})
-            for spread in spreads:
-                yield {"spread": spread}
-        elif op.name == "flow.lookup":
-            yield from self._lookup_shapes(op)
-        else:
-            yield {}
+    def channels(self, port: Op) -> int:
+        """Host channels of a port: an equal share of what the ports of its direction may use, at most its features."""
+        rivals = [other for other in self.ports if other.name == port.name]
+        shares = {id(other): _features(other) for other in rivals}
+        left = self.target.host_channels
+        for served, other in enumerate(sorted(rivals, key=_features)):
+            shares[id(other)] = min(shares[id(other)], left // (len(rivals) - served))
+            left -= shares[id(other)]
+        return shares[id(port)]
 
-    def _lookup_shapes(self, op: Op) -> Iterator[dict[str, int | tuple[int, ...]]]:
-        """As many table rows per core as memory holds, from an estimate downwards."""
-        counts = op.attrs["counts"]
-        assert isinstance(counts, tuple)
-        width = flow.stream(op.result.type).block * (2 if op.attrs["storage"] == "f16" else 4)
-        rows = max(1, self.target.memory_bytes // width)
-        while rows:
-            yield {"blocks": tuple(min(rows, int(str(count))) for count in counts)}
-            rows = rows - max(1, rows // 50)
+    def _floor(self) -> int:
+        """An interval that host ports, with the relanes before them, do not let the program fall below."""
+        floor = self._port_interval()
+        for port in self.ports:
+            features, channels = _features(port), max(1, self.channels(port))
+            if features > WIDE * channels:
+                fine = (Blocks.over(features, channels * ratio) for ratio in range(2, WIDE + 16))
+                floor = max(floor, min(self._relane(port, blocks.block).interval(self.target) for blocks in fine))  # type: ignore[union-attr]
+        return floor
 
-    def _has_room(self, short: int, long: int) -> bool:
-        return self.room.fits(short, long) or self.room.fits(long, short)
+    def _port_interval(self) -> int:
+        """Words per token of the busiest host lane: no kernel needs to be faster."""
+        return max((1 + -(-_features(port) // max(1, self.channels(port))) for port in self.ports), default=1)
 
-    def _price(self, kernel: Kernel) -> Cost:
-        short, long = sorted((kernel.rows, kernel.cols))
-        if long > self.longest_side or short > min(self.target.usable[2:]) - 2 or not self._has_room(short, long):
-            return Cost(0, NO_LIMIT, NO_LIMIT)
-        return Cost(kernel.rows * kernel.cols, kernel.memory(self.target), kernel.interval(self.target))
+    def _relane(self, port: Op, block: int) -> Relane | None:
+        """What stands between a port and a stream of this block, if it has more lanes than the port has channels."""
+        if port.name not in PORTS:
+            return None
+        blocks, channels = Blocks(_features(port), block), max(1, self.channels(port))
+        if blocks.lanes <= channels:
+            return None
+        return Relane(blocks, -(-blocks.lanes // channels), port.name == "flow.output")
 
-
-def _signature(op: Op) -> object:
-    """What the price of a kernel depends on besides its blocks: not its name, weights or place."""
-    skipped = ("sym_name", "weights", "biases", "starts", "tables", "scale", "bias", "constant", "spread", "blocks")
-    attrs = tuple((key, repr(value)) for key, value in sorted(op.attrs.items()) if key not in skipped)
-    bias = repr([bool(b) for b in biases]) if isinstance(biases := op.attrs.get("biases"), tuple) else ""
-    return op.name, attrs, bias, "constant" in op.attrs
+    def _relanes(self, blocks: Sequence[int]) -> list[Relane]:
+        """The relanes of all ports."""
+        values = ((port, port.result if port.results else port.operands[0]) for port in self.ports)
+        found = (self._relane(port, blocks[self._class_of[value]]) for port, value in values)
+        return [relane for relane in found if relane is not None]
 
 
-def _first(count: int, holds: Callable[[int], bool]) -> int | None:
-    """The smallest index below `count` for which `holds`, which stays true once true; None if it never does."""
-    if not count or not holds(count - 1):
-        return None
-    low, high = 0, count - 1
-    while low < high:
-        middle = (low + high) // 2
-        if holds(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return low
+def _values(op: Op) -> tuple[Value, ...]:
+    return (*op.operands, *op.results)
+
+
+def _features(port: Op) -> int:
+    return flow.stream((port.result if port.results else port.operands[0]).type).features

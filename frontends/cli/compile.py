@@ -258,6 +258,9 @@ def summary_text(facts: dict[str, Any]) -> str:
 def _placement_text(place: dict[str, Any]) -> str:
     x, y, width, height = place["box"]
     solver = "not improved by the solver"
+    if place.get("method") == "strips":
+        used = 100 * place["utilisation_of_box"]
+        solver = f"bound {place['bound']:,}; {place['strips']} strips {place['strip_width']} wide, {used:.1f} % used"
     if place.get("gap") is not None:
         solver = f"objective {place['objective']:,}, bound {place['bound']:,}, gap {100 * place['gap']:.1f} %"
     return f"  placement  {width} x {height} at ({x},{y}); wire cost {place['cost']:,}; {solver}"

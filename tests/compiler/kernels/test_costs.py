@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 from shapes import PORTS, WITH_CORES, attention, lookup, matvec
 
-from compiler.kernels.base import ROUTINE_CYCLES, Kernel, fmac_rate, vector
+from compiler.kernels.base import IDLE, ROUTINE_CYCLES, Kernel, fmac_rate, vector
 from compiler.kernels.fifo import Fifo
 from compiler.kernels.join import Join
 from compiler.kernels.map import Map
@@ -81,6 +81,17 @@ def test_matvec(activation: str) -> None:
     assert gelu > plain
 
 
+def test_matvec_rows_and_finishers() -> None:
+    """More rows of tiles than lanes, or fewer, change the work; finishers share the activation; relaying costs."""
+    x, y = over(8), over(8)
+    assert falls(intervals([matvec(x, y, tiles=tiles) for tiles in (2, 4, 8, 16)]))
+    gelu = [matvec(x, over(4, 480), activation="gelu_erf", finishers=count) for count in (0, 1, 2, 4)]
+    assert falls(intervals(gelu))
+    aligned, ragged = matvec(x, y, tiles=8), matvec(over(7), y, tiles=8)
+    assert ragged.interval(TARGET) > aligned.interval(TARGET)
+    assert matvec(x, y, entry="diagonal").interval(TARGET) > matvec(x, y).interval(TARGET)
+
+
 def cycles(instr: isa.Instr, count: int) -> float:
     """Cycles of one instruction, registers as counts taken for `count`; one for what works on registers."""
     if isinstance(instr, isa.Loop | isa.If):
@@ -98,9 +109,9 @@ def cycles(instr: isa.Instr, count: int) -> float:
 
 
 def busiest(kernel: Kernel, count: int = 0) -> float:
-    """Cycles per token of the busiest task: the sum over its instructions."""
-    programs = {kernel.program(role) for row in kernel.roles() for role in row}
-    return max(sum(cycles(instr, count) for instr in task.body) for program in programs for task in program.tasks)
+    """Cycles per token of the busiest core: the sum over the instructions of its tasks, which share one datapath."""
+    programs = {kernel.program(role) for row in kernel.roles() for role in row if role is not IDLE}
+    return max(sum(cycles(instr, count) for task in program.tasks for instr in task.body) for program in programs)
 
 
 @pytest.mark.parametrize("stored", [Dtype.F32, Dtype.F16])
@@ -112,8 +123,13 @@ def test_intervals_price_the_code_they_stand_beside(stored: Dtype) -> None:
     kernels = (
         matvec(x, over(32, 768), storage=stored), matvec(x, y, bias=True, activation="gelu_erf", storage=stored),
         lookup(x, (1000,), (100,), stored), Map(x, "exp"), Map(x, "add", "c", 768), Join(x, "add"), Fifo(x, 3),
-        Relane(x, 4, True), Relane(x, 4, False), Norm(over(1, 768), 1e-5, "s", "b"),
+        Relane(x, 4, True), Relane(x, 4, False), Norm(over(1, 768), 1e-5, "s", "b"), Norm(x, 1e-5, "s", "b"),
+        matvec(x, y, storage=stored, tiles=20, entry="diagonal"),
+        matvec(over(5, 768), y, storage=stored, tiles=8, entry="diagonal"),
+        matvec(x, y, bias=True, activation="gelu_erf", finishers=3, storage=stored),
     )  # fmt: skip
+    cut = attention(8, head_dim=64, max_seq=8, storage=stored, pieces=2)
+    priced += [(cut, busiest(cut, cut.entries))]
     priced += [(kernel, busiest(kernel)) for kernel in kernels]
     for kernel, work in priced:
         assert 0.89 * work <= kernel.interval(TARGET) <= 1.1 * work, kernel
@@ -150,10 +166,13 @@ def test_lines() -> None:
     assert falls(intervals([Map(over(4), "exp"), Map(over(4), "add", "c", 240)]))
 
 
-def test_norm_pays_for_every_lane_and_every_element() -> None:
-    """Short lines have long blocks, long lines long chains: the best is between."""
-    costs = intervals([Norm(over(lanes), 1e-5, "s", "b") for lanes in (1, 4, 120)])
-    assert costs[1] < costs[0] and costs[1] < costs[2]
+def test_norm_waits_for_no_chain_between_tokens() -> None:
+    """More lanes only shorten the interval; what a long chain costs is latency, and tokens held meanwhile."""
+    lines = [Norm(over(lanes), 1e-5, "s", "b") for lanes in (4, 40, 120)]
+    assert falls(intervals(lines))
+    waits = [line.latency(TARGET) - line.interval(TARGET) for line in lines]
+    assert waits[0] < waits[1] < waits[2]
+    assert lines[2].needed_tokens(300, TARGET) > lines[0].needed_tokens(300, TARGET) >= 2
     assert falls(intervals([Norm(over(4, n), 1e-5, "s", "b") for n in (960, 480, 240)]))
 
 

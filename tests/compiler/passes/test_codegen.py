@@ -102,7 +102,7 @@ def test_different_programs_of_one_name_are_numbered() -> None:
         bench.module.body.append(flow.output_def(y.result, sym_name=f"o{i}", name=f"y{i}", shape=shape, dtype="f32"))
     bench.run_passes("place{deterministic-limit=0},route,codegen")
     names = [op.attrs["sym_name"] for op in bench.module.body.find("core.program")]
-    assert names == ["attention.first.last.d4.e4", "attention.first.last.d4.e4.2"]
+    assert names == ["attention.feeder1x12", "attention.first.last.d4.e4", "attention.first.last.d4.e4.2"]
     blocks = bench.module.body.find("core.block")
-    run: list[Any] = [block.body.find("core.run")[0].attrs["program"] for block in blocks]
-    assert [symbol.name for symbol in run] == [names[0], names[1], names[0]]
+    run: list[Any] = [block.body.find("core.run")[1].attrs["program"] for block in blocks]
+    assert [symbol.name for symbol in run] == [names[1], names[2], names[1]]

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from compiler.floorplan import Footprint, InternalRoute, Lane, Net
-from runtime.geometry import EAST, NORTH, RAMP, SOUTH, WEST, bit
+from runtime.geometry import NORTH, RAMP, SOUTH, WEST, bit
 
-E, N, S, W, CORE = bit(EAST), bit(NORTH), bit(SOUTH), bit(WEST), bit(RAMP)
+N, S, CORE = bit(NORTH), bit(SOUTH), bit(RAMP)
 
 
 def row_lane(row: int, cols: int) -> Lane:
-    """Enters at (0, row) and feeds every core of the row."""
-    return Lane(0, row, tuple((c, row, CORE | (E if c < cols - 1 else 0)) for c in range(cols)))
+    """Feeds every core of the row."""
+    return Lane(0, row, ((0, row, cols, 1),))
 
 
 def point_lane(col: int, row: int) -> Lane:
     """Enters and ends at one core."""
-    return Lane(col, row, ((col, row, CORE),))
+    return Lane(col, row, ((col, row, 1, 1),))
 
 
 def line(name: str, rows: int, inputs: tuple[str, ...] = ("x",)) -> Footprint:
@@ -44,10 +44,8 @@ def attention(name: str, cols: int, rows: int) -> Footprint:
 
 
 def lookup(name: str, cols: int, rows: int) -> Footprint:
-    """One lane floods down column 0 and along every row; columns out at the south."""
-    down = [(0, r, CORE | (E if cols > 1 else 0) | (S if r < rows - 1 else 0)) for r in range(rows)]
-    along = [(c, r, CORE | (E if c < cols - 1 else 0)) for r in range(rows) for c in range(1, cols)]
-    lanes = (Lane(0, 0, tuple(down + along)),)
+    """One lane floods all; columns out at the south."""
+    lanes = (Lane(0, 0, ((0, 0, cols, rows),)),)
     return Footprint(name, cols, rows, {"id": lanes}, {"y": tuple(Lane(c, rows - 1) for c in range(cols))})
 
 

@@ -181,10 +181,10 @@ def test_boxes_of_many_kinds_are_the_rectangles_of_each(cells: list[tuple[int, i
         ([line("a", 2), line("b", 2)], Net("n", (0, "y"), ((1, "z"),), (1, 1))),
         ([line("a", 2), line("b", 2)], Net("n", (0, "y"), ((0, "x"),), (1, 1))),
         ([line("a", 2), line("b", 2)], Net("n", (0, "y"), ((1, "x"), (1, "x")), (1, 1))),
-        ([line("a", 1), Footprint("b", 2, 1, {"x": (Lane(0, 0, ((0, 0, 16), (1, 0, 16))),)})], None),
-        ([line("a", 1), Footprint("b", 2, 1, {"x": (Lane(0, 0, ((0, 0, 18), (1, 0, 24))),)})], None),
+        ([line("a", 1), Footprint("b", 2, 1, {"x": (Lane(0, 0, ((0, 0, 2, 1), (1, 0, 1, 1))),)})], None),
+        ([line("a", 1), Footprint("b", 2, 1, {"x": (Lane(0, 0, ((1, 0, 2, 1),)),)})], None),
     ],
-    ids=["lanes", "port", "self", "twice", "unreached", "cycle"],
+    ids=["lanes", "port", "self", "twice", "heard twice", "outside"],
 )
 def test_contradictions_are_refused(kernels: list[Footprint], net: Net | None) -> None:
     with pytest.raises(WsecError) as caught:

@@ -78,9 +78,9 @@ def judge_lane(
     expected: Counter[tuple[int, int, int]] = Counter()
     for sink, name in net.sinks:
         end = kernels[sink].inputs[name][lane]
-        for col, row, outputs in end.tail:
-            if outputs >> RAMP & 1:
-                expected[(*placed[sink].at(kernels[sink], col, row), RAMP)] += 1
+        for col, row, cols, rows in end.hears:
+            cells = ((col + i, row + j) for i in range(cols) for j in range(rows))
+            expected.update((*placed[sink].at(kernels[sink], *cell), RAMP) for cell in cells)
         if end.outside is not None:
             expected[(*placed[sink].at(kernels[sink], end.col, end.row), end.outside)] += 1
     got: Counter[tuple[int, int, int]] = Counter()

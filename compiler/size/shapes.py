@@ -1,0 +1,211 @@
+"""The shape of one kernel in a strip: the lowest that keeps an interval and its memory.
+
+Shapes are attributes of the op (`tiles`, `finishers`, `entry`, `spread`, `across`, `blocks`); blocks of its streams are
+given. Kernels alike in attributes and blocks are searched once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from compiler.dialects import flow
+from compiler.ir.core import Op, StreamType
+from compiler.kernels.attention import Attention
+from compiler.kernels.base import LANE_QUEUES, ROUTINE_CYCLES, Kernel, fmac_rate, vector
+from compiler.kernels.lookup import Lookup
+from compiler.kernels.matvec import Matvec
+from compiler.kernels.table import kernel_of
+from compiler.place.strips import height
+from runtime.stream import Blocks
+from runtime.target import Target
+
+Attrs = dict[str, int | str | tuple[int, ...]]
+# Attributes that do not change what a kernel costs: names, weights, places, and what the search sets itself.
+NAMES = ("sym_name", "weights", "biases", "starts", "tables", "scale", "bias", "constant", "reason", "tokens")
+SEARCHED = ("tiles", "finishers", "entry", "spread", "across", "blocks")
+FREE = frozenset((*NAMES, *SEARCHED, "x", "y", "orientation"))
+# Rows above the fewest conceivable that are tried before a matvec is given up: drops and relays cost a little.
+SLACK_ROWS = 1.6
+MOST_LANES = len(LANE_QUEUES)  # that one core can hear
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A shape that fits: what it takes of a strip's length, its cores, its interval in cycles, its attributes."""
+
+    height: int
+    cores: int
+    interval: int
+    attrs: Attrs
+
+
+class Shapes:
+    """Finds shapes for ops of one module on one target."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._found: dict[object, Fit | None] = {}
+        self._signatures: dict[Op, object] = {}
+
+    def best(self, op: Op, blocks: tuple[int, ...], width: int, interval: int) -> Fit | None:
+        """The lowest shape in a strip `width` across with blocks of (operands, results); None if there is none."""
+        signature = self._signatures.get(op)
+        if signature is None:
+            signature = self._signatures[op] = _signature(op)
+        key = signature, blocks, width, interval
+        if key not in self._found:
+            set_blocks(op, blocks)
+            self._found[key] = self._search(op, width, interval)
+        return self._found[key]
+
+    def _search(self, op: Op, width: int, interval: int) -> Fit | None:
+        best: Fit | None = None
+        for attrs in self._choices(op, width, interval):
+            for key in SEARCHED:
+                op.attrs.pop(key, None)
+            op.attrs.update(attrs)
+            kernel = kernel_of(op)
+            if isinstance(kernel, Matvec) and kernel.most_lanes > MOST_LANES:
+                continue
+            try:
+                along = height(kernel, width)
+            except ValueError:
+                continue
+            if kernel.interval(self.target) > interval or kernel.memory(self.target) > self.target.memory_bytes:
+                continue
+            fit = Fit(along, kernel.rows * kernel.cols, kernel.interval(self.target), attrs)
+            if best is None or (fit.height, fit.cores) < (best.height, best.cores):
+                best = fit
+        return best
+
+    def _choices(self, op: Op, width: int, interval: int) -> Iterator[Attrs]:
+        """Attributes worth trying; most are right, all are checked."""
+        kernel = self._bare(op)
+        if isinstance(kernel, Matvec):
+            yield from self._matvec(kernel, width, interval)
+        elif isinstance(kernel, Attention):
+            yield from self._attention(kernel, width, interval)
+        elif isinstance(kernel, Lookup):
+            yield from self._lookup(op, kernel)
+        else:
+            yield {}
+
+    @staticmethod
+    def _bare(op: Op) -> Kernel:
+        """The kernel with placeholders for what is searched."""
+        if op.name == "flow.attention":
+            op.attrs["spread"], op.attrs["across"] = 1, 0
+        if op.name == "flow.lookup":
+            op.attrs["blocks"] = op.attrs["counts"]
+        if op.name == "flow.fifo":
+            op.attrs["tokens"] = 1
+        return kernel_of(op)
+
+    def _matvec(self, kernel: Matvec, width: int, interval: int) -> Iterator[Attrs]:
+        """The fewest rows that keep the interval, with the lanes along the strip and across it."""
+        finishers = self._finishers(kernel, interval)
+        if finishers is None:
+            return
+        shared: Attrs = {"finishers": finishers} if finishers else {}
+        # Rows stand across the strip where the lanes of x come from, one each if there is room: straight wires.
+        yield {"tiles": max(1, min(kernel.x.lanes, width - finishers)), **shared, "entry": "edge"}
+        tiles = self._rows(kernel, finishers, interval) if kernel.cols <= width else 0
+        if tiles:
+            yield {"tiles": tiles, **shared, "entry": "diagonal"}
+
+    def _finishers(self, kernel: Matvec, interval: int) -> int | None:
+        """The fewest cores that share out a column's activation; 0 if there is none."""
+        if not kernel.activation:
+            return 0
+        n = kernel.y.block
+        passing = 2 * vector(1, self.target) + 2 * vector(n, self.target)
+        room = interval - passing - self.target.vector_overhead_cycles
+        share = room // ROUTINE_CYCLES
+        return -(-n // share) if share > 0 else None
+
+    def _rows(self, kernel: Matvec, finishers: int, interval: int) -> int:
+        """The fewest rows of tiles, with relays, for the interval and the memory; 0 if there are none."""
+        features, n = kernel.x.features, kernel.y.block
+        step = vector(n, self.target, fmac_rate(kernel.storage, self.target)) + 3  # a take, the loop, a relay
+        steps = (interval - 2 * vector(n, self.target)) // step
+        room = (self.target.memory_bytes - 8 * n) // (kernel.storage.size * (n + 1))
+        deepest = min(steps, room, features)
+        if deepest < 1:
+            return 0
+        first = -(-features // deepest)
+        tried = 0
+        for rows in range(first, min(features, int(first * SLACK_ROWS) + 2) + 1):
+            block = -(-features // rows)
+            if block == tried:
+                continue
+            tried = block
+            shaped = replace(kernel, tiles=Blocks(features, block).lanes, finishers=finishers, entry="diagonal")
+            if shaped.most_lanes > MOST_LANES or shaped.interval(self.target) > interval:
+                continue
+            if shaped.memory(self.target) <= self.target.memory_bytes:
+                return shaped.tiles
+        return 0
+
+    def _attention(self, kernel: Attention, width: int, interval: int) -> Iterator[Attrs]:
+        """The fewest cores a head, rounded so that heads fill rows or rows fill heads."""
+        spread = self._spread(kernel, interval)
+        if not spread:
+            return
+        length = 1 + spread
+        if length <= width:
+            abreast = max(1, min(width // length, kernel.heads))
+            while abreast > 1 and -(-kernel.heads // (abreast - 1)) == -(-kernel.heads // abreast):
+                abreast -= 1
+            yield {"spread": spread, "across": abreast * length}
+        for deep in range(-(-length // width), -(-length // width) + 2):
+            columns = -(-length // deep)
+            if deep > 1 and columns * deep - 1 <= kernel.max_seq:
+                yield {"spread": columns * deep - 1, "across": columns}
+
+    def _spread(self, kernel: Attention, interval: int) -> int:
+        """The fewest cores a head for the interval and the memory; 0 if there are none."""
+
+        def holds(entries: int) -> bool:
+            spread = -(-kernel.max_seq // entries)
+            shaped = Attention(
+                kernel.heads, kernel.head_dim, kernel.scale, kernel.max_seq, kernel.slots, spread, kernel.storage,
+                kernel.pieces,
+            )  # fmt: skip
+            return shaped.interval(self.target) <= interval and shaped.memory(self.target) <= self.target.memory_bytes
+
+        if kernel.pieces > MOST_LANES or not holds(1):
+            return 0
+        low, high = 1, kernel.max_seq
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if holds(middle) else (low, middle - 1)
+        return -(-kernel.max_seq // low)
+
+    def _lookup(self, op: Op, kernel: Lookup) -> Iterator[Attrs]:
+        """As many table rows per core as memory holds, from an estimate downwards."""
+        counts = op.attrs["counts"]
+        assert isinstance(counts, tuple)
+        rows = max(1, self.target.memory_bytes // (kernel.blocks.block * kernel.storage.size))
+        while rows:
+            attrs: Attrs = {"blocks": tuple(min(rows, int(str(count))) for count in counts)}
+            op.attrs.update(attrs)
+            if kernel_of(op).memory(self.target) <= self.target.memory_bytes:
+                yield attrs
+                return
+            rows = rows - max(1, rows // 100)
+
+
+def set_blocks(op: Op, blocks: tuple[int, ...]) -> None:
+    """Give the streams of (operands, results) their blocks."""
+    for value, block in zip((*op.operands, *op.results), blocks, strict=True):
+        type = flow.stream(value.type)
+        value.type = StreamType(type.features, block, type.dtype)
+
+
+def _signature(op: Op) -> object:
+    """What a kernel's shapes depend on besides its blocks."""
+    attrs = tuple((key, repr(value)) for key, value in sorted(op.attrs.items()) if key not in FREE)
+    bias = repr([bool(b) for b in biases]) if isinstance(biases := op.attrs.get("biases"), tuple) else ""
+    features = tuple(flow.stream(value.type).features for value in (*op.operands, *op.results))
+    return op.name, attrs, bias, "constant" in op.attrs, features
