@@ -1,0 +1,287 @@
+"""Simulated annealing over slicing trees, the time limit included, in compiled code.
+
+A state is a tree (see `slicing`) whose leaves may be held to a protocol, and an index into a list of time limits. Its
+cost is the score of the layout it stands for, plus a price for every core by which it sticks out of the region or covers
+an obstacle.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler.place.jit import called, entry
+from compiler.place.layout import FAR, lay_out, recombine, root_size
+from compiler.place.moves import agrees, draw, first_row, propose
+from compiler.place.slicing import DEPTH, FIELDS, KEY, KIND, LEAF, PARENT, ROW, SLACK, SPARE, Flags, Ints
+from compiler.place.tables import Tables
+
+Longs = npt.NDArray[np.int64]
+NEVER = 1e30  # the cost of what has no place
+EXTRA_NODES = 4  # spare nodes a move may need for a moment
+
+
+class Weights(NamedTuple):
+    """What a cycle, a core of wire, an adapter and a core of overflow cost."""
+
+    time: float
+    wire: float
+    adapter: float
+    overflow: float
+
+
+class State(NamedTuple):
+    """One annealer's memory; `trees` and `limit` hold the proposal, the current state, and the best legal one."""
+
+    trees: Ints  # (3, fields, nodes)
+    limit: Longs  # (3) index into limits
+    cost: npt.NDArray[np.float64]  # (2) current, best
+    wide: Ints  # (2, nodes, h)
+    high: Ints  # (2, nodes, w)
+    wide_row: Ints  # (2, kernels, h)
+    high_row: Ints  # (2, kernels, w)
+    current: Longs  # (nodes) which of the two curves counts
+    version: Longs  # (nodes) the same for the proposal
+    dirty: Longs  # (nodes)
+    order: Longs  # (nodes) scratch
+    stack: Longs  # (nodes, 5) scratch
+    box: Longs  # (kernels, 4) x, y, width, height
+    row: Longs  # (2, kernels) of the proposal, of the current state
+    place: Longs  # (kernels, 2) low corners
+    random: npt.NDArray[np.uint64]  # (1)
+
+
+def new_state(tables: Tables, tree: Ints, limit: int, seed: int) -> State:
+    """A state for `tree`; `start` must follow."""
+    kernels = tables.part.shape[1]
+    nodes = tree.shape[1]
+    h, w = tables.wide.shape[1], tables.high.shape[1]
+    return State(
+        trees=np.stack([tree] * 3),
+        limit=np.full(3, limit, dtype=np.int64),
+        cost=np.zeros(2),
+        wide=np.zeros((2, nodes, h), dtype=np.int32),
+        high=np.zeros((2, nodes, w), dtype=np.int32),
+        wide_row=np.zeros((2, kernels, h), dtype=np.int32),
+        high_row=np.zeros((2, kernels, w), dtype=np.int32),
+        current=np.zeros(nodes, dtype=np.int64),
+        version=np.zeros(nodes, dtype=np.int64),
+        dirty=np.zeros(nodes, dtype=np.int64),
+        order=np.zeros(nodes, dtype=np.int64),
+        stack=np.zeros((nodes, 5), dtype=np.int64),
+        box=np.zeros((kernels, 4), dtype=np.int64),
+        row=np.zeros((2, kernels), dtype=np.int64),
+        place=np.zeros((kernels, 2), dtype=np.int64),
+        random=np.array([(seed * 0x9E3779B97F4A7C15 + 0x1234567) % (1 << 64) | 1], dtype=np.uint64),
+    )
+
+
+def new_tree(kernels: int) -> Ints:
+    """An array for a tree of this many kernels."""
+    return np.empty((FIELDS, 2 * kernels + EXTRA_NODES), dtype=np.int32)
+
+
+@called
+def fill_leaf(v: int, key: int, depth: int, t: int, tables: Tables, state: State) -> None:
+    """The curves of kernel v for limit t, held to the first `depth` entries of `key`, into its proposal."""
+    lay = 1 - state.current[v]
+    state.version[v] = lay
+    part = tables.part[t, v]
+    wide, high = state.wide[lay, v], state.high[lay, v]
+    wide_row, high_row = state.wide_row[lay, v], state.high_row[lay, v]
+    if depth == 0:
+        wide[:] = tables.wide[part]
+        high[:] = tables.high[part]
+        wide_row[:] = tables.wide_row[part]
+        high_row[:] = tables.high_row[part]
+        return
+    wide[:] = FAR
+    high[:] = FAR
+    row = first_row(tables, part, key, depth)
+    while row < tables.start[part + 1] and agrees(tables.keys, tables.key[row], key, depth) == 0:
+        w, h = tables.size[row, 0], tables.size[row, 1]
+        if h < wide.shape[0] and w < wide[h]:
+            wide[h] = w
+            wide_row[h] = row
+        if w < high.shape[0] and h < high[w]:
+            high[w] = h
+            high_row[w] = row
+        row += 1
+    for i in range(1, wide.shape[0]):
+        if wide[i - 1] <= wide[i]:
+            wide[i] = wide[i - 1]
+            wide_row[i] = wide_row[i - 1]
+    for i in range(1, high.shape[0]):
+        if high[i - 1] <= high[i]:
+            high[i] = high[i - 1]
+            high_row[i] = high_row[i - 1]
+
+
+@called
+def choose_shapes(tree: Ints, n: int, tables: Tables, state: State) -> float:
+    """Shape and low corner of every kernel inside its box; returns the largest time, or -1 where a box fits none."""
+    time = 0.0
+    for v in range(n):
+        x, y, w, h = state.box[v, 0], state.box[v, 1], state.box[v, 2], state.box[v, 3]
+        lay = state.version[v]
+        in_row = tree[KIND, tree[PARENT, v]] == ROW
+        if (in_row and state.wide[lay, v, h] > w) or (not in_row and state.high[lay, v, w] > h):
+            return -1.0
+        row = state.wide_row[lay, v, h] if in_row else state.high_row[lay, v, w]
+        state.row[0, v] = row
+        gene = tree[SLACK, v]
+        state.place[v, 0] = x + (w - tables.size[row, 0]) * (gene % 3) // 2
+        state.place[v, 1] = y + (h - tables.size[row, 1]) * (gene // 3) // 2
+        time = max(time, tables.time[row])
+    return time
+
+
+@called
+def wiring(tables: Tables, row: Longs, place: Longs, entries: int) -> tuple[int, int]:
+    """(weighted wire length in half cores, adapters in the first `entries` entries) of the shapes `row` at `place`."""
+    wire = 0
+    adapters = 0
+    for i in range(tables.net.shape[0]):
+        a, b = tables.net[i, 0], tables.net[i, 1]
+        ra, rb = row[a], row[b]
+        pa, pb = tables.net[i, 2], tables.net[i, 3]
+        dx = 2 * (place[a, 0] - place[b, 0]) + tables.pins[ra, pa, 0] - tables.pins[rb, pb, 0]
+        dy = 2 * (place[a, 1] - place[b, 1]) + tables.pins[ra, pa, 1] - tables.pins[rb, pb, 1]
+        wire += (abs(dx) + abs(dy)) * tables.net[i, 4]
+        for e in range(entries):
+            if tables.given[ra, e, 0] > tables.wanted[rb, e, 1] or tables.given[ra, e, 1] < tables.wanted[rb, e, 0]:
+                adapters += 1
+    return wire, adapters
+
+
+@called
+def covered(tables: Tables, row: Longs, place: Longs) -> int:
+    """Cores of obstacles under kernels."""
+    total = 0
+    for o in range(tables.obstacle.shape[0]):
+        x0, y0 = tables.obstacle[o, 0], tables.obstacle[o, 1]
+        x1, y1 = x0 + tables.obstacle[o, 2], y0 + tables.obstacle[o, 3]
+        for v in range(row.shape[0]):
+            x, y = place[v, 0], place[v, 1]
+            w = min(x1, x + tables.size[row[v], 0]) - max(x0, x)
+            h = min(y1, y + tables.size[row[v], 1]) - max(y0, y)
+            if w > 0 and h > 0:
+                total += min(w, h)
+    return total
+
+
+@called
+def measure(
+    tree: Ints, n: int, tables: Tables, state: State, width: int, height: int, weights: Weights, bar: float
+) -> tuple[float, int]:
+    """(cost, overflow) of the proposal; the cost is not worked out where it must exceed `bar`."""
+    over, w, h = root_size(tree, n, state.high, state.version, width, height)
+    if h >= state.wide.shape[2]:
+        return NEVER, over
+    price = over * weights.overflow
+    if price > bar:
+        return NEVER, over
+    lay_out(tree, n, n, state.wide, state.high, state.version, w, max(h, height), state.box, state.stack)
+    time = choose_shapes(tree, n, tables, state)
+    if time < 0:
+        return NEVER, over
+    price += weights.time * time
+    if price > bar:
+        return NEVER, over
+    if tables.obstacle.shape[0]:
+        under = covered(tables, state.row[0], state.place)
+        over += under
+        price += under * weights.overflow
+    entries = tables.given.shape[1] if weights.adapter > 0 else 0
+    wire, adapters = wiring(tables, state.row[0], state.place, entries)
+    return price + weights.wire * 0.5 * wire + weights.adapter * adapters, over
+
+
+@called
+def refresh_leaves(tree: Ints, n: int, t: int, tables: Tables, state: State) -> None:
+    """New curves for all leaves; all inner nodes become dirty."""
+    for v in range(n):
+        fill_leaf(v, tree[KEY, v], tree[DEPTH, v], t, tables, state)
+    for v in range(tree.shape[1]):
+        state.dirty[v] = 1 if tree[KIND, v] not in (SPARE, LEAF) else 0
+
+
+@entry
+def start(tables: Tables, state: State, width: int, height: int, weights: Weights) -> None:
+    """Work out curves and cost of the tree in `state`; must precede `anneal`."""
+    tree = state.trees[0]
+    n = tables.part.shape[1]
+    state.version[:] = state.current
+    state.trees[1, KIND] = SPARE
+    refresh_leaves(tree, n, state.limit[0], tables, state)
+    recombine(tree, state.trees[1], n, state.wide, state.high, state.current, state.version, state.dirty, state.order)
+    cost, over = measure(tree, n, tables, state, width, height, weights, NEVER)
+    state.current[:] = state.version
+    state.dirty[:] = 0
+    state.row[1] = state.row[0]
+    state.cost[0] = cost
+    state.cost[1] = cost if over == 0 else NEVER
+    state.trees[1] = tree
+    state.trees[2] = tree
+    state.limit[:] = state.limit[0]
+
+
+@entry
+def anneal(
+    tables: Tables, state: State, width: int, height: int, weights: Weights, moves: int, hot: float, cold: float
+) -> int:
+    """`moves` tries while the temperature falls geometrically from `hot` to `cold`; returns how many were accepted."""
+    n = tables.part.shape[1]
+    tree = state.trees[0]
+    aligning = weights.adapter > 0 and tables.keys.shape[1] > 0
+    factor = (cold / hot) ** (1.0 / max(1, moves))
+    heat = hot
+    accepted = 0
+    for _ in range(moves):
+        heat *= factor
+        t = state.limit[1]
+        state.version[:] = state.current
+        new = propose(tree, n, t, tables, state.row[1], aligning, state.random, state.dirty)
+        if new >= 0:
+            if new != t:
+                refresh_leaves(tree, n, new, tables, state)
+            elif aligning:
+                for v in range(n):
+                    if state.dirty[v] == 1:
+                        fill_leaf(v, tree[KEY, v], tree[DEPTH, v], t, tables, state)
+            if new != t or state.dirty[n] != 0:
+                recombine(
+                    tree, state.trees[1], n, state.wide, state.high, state.current, state.version,
+                    state.dirty, state.order,
+                )  # fmt: skip
+            u = (draw(state.random, 1 << 24) + 1) / (1 << 24)
+            bar = state.cost[0] - heat * np.log(u)
+            cost, over = measure(tree, n, tables, state, width, height, weights, bar)
+            if cost <= bar and cost < NEVER:
+                accepted += 1
+                state.current[:] = state.version
+                state.limit[1] = new
+                state.cost[0] = cost
+                state.trees[1] = tree
+                state.row[1] = state.row[0]
+                if over == 0 and cost < state.cost[1]:
+                    state.cost[1] = cost
+                    state.trees[2] = tree
+                    state.limit[2] = new
+            else:
+                tree[:] = state.trees[1]
+        else:
+            tree[:] = state.trees[1]
+        state.dirty[:] = 0
+    return accepted
+
+
+@entry
+def expand(tables: Tables, state: State, width: int, height: int, weights: Weights) -> None:
+    """Put the rows and low corners of the best legal tree into `state.row[0]` and `state.place`."""
+    state.trees[0] = state.trees[2]
+    state.limit[0] = state.limit[2]
+    start(tables, state, width, height, weights)
+

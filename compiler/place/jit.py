@@ -1,0 +1,43 @@
+"""How the placer's searches are compiled: for calls from Python without the interpreter lock, kept on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numba import njit
+from numba.core.caching import FunctionCache
+
+# Numba looks for changes only in the file of the function called from Python; these files are compiled into it.
+_SOURCES = ("anneal.py", "jit.py", "layout.py", "moves.py", "rows.py", "slicing.py", "tables.py")
+
+
+def _digest() -> str:
+    folder = Path(__file__).parent
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in _SOURCES)).hexdigest()
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """Compiled code on disk, valid for exactly these sources."""
+
+    digest = _digest()
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        return (*super()._index_key(sig, codegen), self.digest)
+
+
+def called(function: Callable[..., Any]) -> Any:
+    """Compiled for compiled callers."""
+    return njit(error_model="numpy")(function)
+
+
+def entry(function: Callable[..., Any]) -> Any:
+    """Compiled for calls from Python."""
+    dispatcher = njit(error_model="numpy", nogil=True)(function)
+    # Where no folder can be written, every process compiles anew.
+    with contextlib.suppress(RuntimeError):
+        dispatcher._cache = _Cache(function)
+    return dispatcher
