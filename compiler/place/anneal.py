@@ -1,8 +1,8 @@
 """Simulated annealing over slicing trees, the time limit included, in compiled code.
 
 A state is a tree (see `slicing`) whose leaves may be held to a protocol, and an index into a list of time limits. Its
-cost is the score of the layout it stands for, plus a price for every core by which it sticks out of the region or covers
-an obstacle.
+cost is the score of the layout it stands for, plus a price for every core by which it sticks out of the region or
+covers an obstacle.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from compiler.place.jit import called, entry
 from compiler.place.layout import FAR, lay_out, recombine, root_size
 from compiler.place.moves import agrees, draw, first_row, propose
-from compiler.place.slicing import DEPTH, FIELDS, KEY, KIND, LEAF, PARENT, ROW, SLACK, SPARE, Flags, Ints
+from compiler.place.slicing import DEPTH, FIELDS, KEY, KIND, LEAF, PARENT, ROW, SLACK, SPARE, Ints
 from compiler.place.tables import Tables
 
 Longs = npt.NDArray[np.int64]
@@ -284,4 +284,3 @@ def expand(tables: Tables, state: State, width: int, height: int, weights: Weigh
     state.trees[0] = state.trees[2]
     state.limit[0] = state.limit[2]
     start(tables, state, width, height, weights)
-

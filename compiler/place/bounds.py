@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,7 +16,7 @@ STEPS = 40  # limits between the time bound and the last one looked at
 
 @dataclass(frozen=True)
 class Bounds:
-    """`time` is the least possible MT, in cycles. `wire` is the least WL under that time, in cores; `score` of it all."""
+    """`time` is the least possible MT in cycles, `wire` the least WL in cores under it, `score` the least score."""
 
     time: float
     wire: float
@@ -120,7 +121,7 @@ def bounds(builder: Builder) -> Bounds:
     last = time + (weights.wire * wire / weights.time if weights.time else 0.0)
     limits = np.linspace(time, last, STEPS)
     score = weights.time * last
-    for low, high in zip(limits, limits[1:], strict=False):
+    for low, high in pairwise(limits):
         if weights.time * low >= score:
             break
         score = min(score, weights.time * float(low) + weights.wire * wire_bound(builder, float(high)))

@@ -22,7 +22,9 @@ from compiler.place.slicing import NEXT
 from compiler.place.tables import Builder
 from runtime.errors import LimitError
 
-TRIALS, CHAINS = 6, 4  # chains of the trials and of the first round
+TRIALS = 6  # chains of the trials
+# Chains of the first round: many kernels need long ones rather than many.
+CHAINS, CHAINS_OF_MANY, MANY = 4, 2, 64
 # How the time is shared out: trials of different seeds, first round, second round (from the best of the first), exact
 # improvement.
 TRIAL_SHARE, FIRST, SECOND, EXACT = 0.15, 0.50, 0.22, 0.13
@@ -80,7 +82,7 @@ def solve(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> Result:
-    """The best placement found within `time_limit` (seconds of the wall clock) or `deterministic_limit` (about seconds).
+    """The best placement found within `time_limit` (wall clock) or `deterministic_limit` (about), both in seconds.
 
     Raises InfeasibleError where it is proved that nothing fits, LimitError if no legal placement was met.
     """
@@ -129,7 +131,7 @@ def solve(
 
 
 class _Rounds:
-    """The rounds of annealing: trials of many seeds, long chains from the best, and once more around the best of those."""
+    """The rounds of annealing: trials of many seeds, long chains from the best, once more around the best of those."""
 
     def __init__(
         self,
@@ -144,6 +146,7 @@ class _Rounds:
     ) -> None:
         self.problem, self.builder, self.limit, self.log = problem, builder, limit, log
         self.seed, self.workers, self.deadline = seed, workers, deadline
+        self.chains = CHAINS if len(problem.kernels) < MANY else CHAINS_OF_MANY
         price = PRICE_OF_MOVE + PRICE_PER_KERNEL * len(problem.kernels)
         self.moves = int((deterministic or 0.0) * MOVES_PER_UNIT / price)
         weights = problem.objective
@@ -181,9 +184,9 @@ class _Rounds:
         """Chains of several temperatures from the best two starts; the states, cheapest first."""
         chains = [
             Chain(starts[i % 2 % len(starts)], self._number(TRIALS + i), HEATS[i % len(HEATS)] * self.search.heat_unit)
-            for i in range(CHAINS)
+            for i in range(self.chains)
         ]
-        states = self._run(self.search, chains, self._effort(FIRST, CHAINS), "first round")
+        states = self._run(self.search, chains, self._effort(FIRST, self.chains), "first round")
         return sorted(states, key=lambda state: float(state.cost[1]))
 
     def _distinct(self) -> list[Seed]:
@@ -205,7 +208,8 @@ class _Rounds:
         fine = Search(self.builder, self.limit, np.union1d(self.builder.limits(low, high, self.most), [limit]))
         seeds = [fine.adopt(self.search, state) for state in found]
         chains = [
-            Chain(seeds[i % len(seeds)], self._number(TRIALS + CHAINS + i), REHEAT * fine.heat_unit) for i in range(2)
+            Chain(start, self._number(TRIALS + self.chains + i), REHEAT * fine.heat_unit)
+            for i, start in enumerate([*seeds, *seeds][:2])
         ]
         self._run(fine, chains, self._effort(SECOND, len(chains)), "second round")
 

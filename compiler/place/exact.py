@@ -7,7 +7,7 @@ model gives the same answer on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ class _Part:
 def improve(
     problem: Problem,
     placement: Placement,
-    choices: dict[int, Sequence[Shape]],
+    choices: Mapping[int, Sequence[Shape]],
     *,
     ordered: bool,
     seconds: float,
@@ -162,9 +162,7 @@ def _forbid_overlap(model: cp_model.CpModel, problem: Problem, placement: Placem
     model.add_no_overlap_2d(across, down)
 
 
-def _wire_terms(
-    model: cp_model.CpModel, problem: Problem, placement: Placement, parts: dict[int, _Part]
-) -> list[Any]:
+def _wire_terms(model: cp_model.CpModel, problem: Problem, placement: Placement, parts: dict[int, _Part]) -> list[Any]:
     """For each net with a movable end, variables for |dx| and |dy| in half cores, which the objective keeps down."""
     price = round(problem.objective.wire * SCALE / 2)
     reach = 2 * (problem.region.width + problem.region.height)
@@ -215,9 +213,7 @@ def _adapter_terms(
     return terms
 
 
-def _values(
-    placement: Placement, parts: dict[int, _Part], kernel: int, side: str
-) -> list[tuple[tuple[int, ...], Any]]:
+def _values(placement: Placement, parts: dict[int, _Part], kernel: int, side: str) -> list[tuple[tuple[int, ...], Any]]:
     """The protocols an end can have, each with the boolean that chooses it."""
     if kernel not in parts:
         return [(getattr(placement.shapes[kernel], side), 1)]
@@ -231,4 +227,3 @@ def _read(solver: cp_model.CpSolver, placement: Placement, parts: dict[int, _Par
         shapes[v] = part.shapes[[bool(solver.value(b)) for b in part.chosen].index(True)]
         xs[v], ys[v] = solver.value(part.x), solver.value(part.y)
     return Placement(tuple(shapes), tuple(xs), tuple(ys))
-

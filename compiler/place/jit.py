@@ -6,10 +6,12 @@ import contextlib
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from numba import njit
 from numba.core.caching import FunctionCache
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 # Numba looks for changes only in the file of the function called from Python; these files are compiled into it.
 _SOURCES = ("anneal.py", "jit.py", "layout.py", "moves.py", "rows.py", "slicing.py", "tables.py")
@@ -29,15 +31,15 @@ class _Cache(FunctionCache):  # type: ignore[misc]
         return (*super()._index_key(sig, codegen), self.digest)
 
 
-def called(function: Callable[..., Any]) -> Any:
+def called(function: F) -> F:
     """Compiled for compiled callers."""
-    return njit(error_model="numpy")(function)
+    return cast(F, njit(error_model="numpy")(function))
 
 
-def entry(function: Callable[..., Any]) -> Any:
+def entry(function: F) -> F:
     """Compiled for calls from Python."""
     dispatcher = njit(error_model="numpy", nogil=True)(function)
     # Where no folder can be written, every process compiles anew.
     with contextlib.suppress(RuntimeError):
         dispatcher._cache = _Cache(function)
-    return dispatcher
+    return cast(F, dispatcher)

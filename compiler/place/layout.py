@@ -101,7 +101,17 @@ def adjust(tree: Ints, base: Ints, v: int, wide: Ints, high: Ints, current: Flag
 
 
 @called
-def recombine(tree: Ints, base: Ints, root: int, wide: Ints, high: Ints, current: Flags, version: Flags, dirty: Flags, order: Flags) -> None:
+def recombine(
+    tree: Ints,
+    base: Ints,
+    root: int,
+    wide: Ints,
+    high: Ints,
+    current: Flags,
+    version: Flags,
+    dirty: Flags,
+    order: Flags,
+) -> None:
     """New curves for the dirty inner nodes where they differ from those of `base`, children first."""
     count = 1
     order[0] = root
@@ -152,7 +162,18 @@ def share(gene: int, slack: int, count: int, index: int) -> tuple[int, int]:
 
 
 @called
-def lay_out(tree: Ints, root: int, n: int, wide: Ints, high: Ints, version: Flags, width: int, height: int, box: Flags, stack: Flags) -> None:
+def lay_out(
+    tree: Ints,
+    root: int,
+    n: int,
+    wide: Ints,
+    high: Ints,
+    version: Flags,
+    width: int,
+    height: int,
+    box: Flags,
+    stack: Flags,
+) -> None:
     """The box of every kernel, (x, y, width, height), when the root gets width x height; rows may stick out."""
     depth = 1
     stack[0, 0] = root

@@ -1,4 +1,4 @@
-"""The last stage of the engine: exact improvement of the best placement, first whole under its order, then in windows."""
+"""The last stage of the engine: exact improvement, first of the whole under its order, then of windows."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def polish(
 
 
 def window_order(problem: Problem, random: np.random.Generator) -> list[list[int]]:
-    """Windows of kernels near one another in the graph, each kernel at the centre of one, in random order; twice over."""
+    """Windows of kernels near one another in the graph, each kernel twice the centre of one, in random order."""
     near: list[list[int]] = [[] for _ in problem.kernels]
     for net in problem.nets:
         near[net.source].append(net.sink)

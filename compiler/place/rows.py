@@ -46,7 +46,7 @@ def least_heights(prefix: Longs, width: int) -> Longs:
 
 @called
 def run_price(a: int, b: int, h: int, prefix: Longs, rank: Longs, net: Longs) -> float:
-    """Estimated wire of a row of kernels a..b-1 of height h, in cores: its own nets, and its share of those that leave."""
+    """Estimated wire of a row of kernels a..b-1 of height h, in cores: its own nets, its share of those that leave."""
     price = 0.0
     for e in range(net.shape[0]):
         i, j = rank[net[e, 0]], rank[net[e, 1]]

@@ -235,7 +235,7 @@ def carve(tree: Ints, first: int, last: int, backwards: bool, root: int, dirty: 
     if first == last:
         detach(tree, first, root, dirty)
         return first
-    node = spare_node(tree, root, dirty)
+    node: int = spare_node(tree, root, dirty)
     if node < 0:
         return -1
     mark(tree, p, dirty)
@@ -287,5 +287,3 @@ def above(tree: Ints, a: int, v: int) -> bool:
             return True
         v = tree[PARENT, v]
     return False
-
-

@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from frontends.cli import check, compile, export, inspect, lint, opt, report, run, target, validate, view
+from frontends.cli import check, compile, export, inspect, lint, opt, place, report, run, score, target, validate, view
 from frontends.cli.console import Console, json_text
 from frontends.cli.version import VERSION
 from runtime.errors import InfeasibleError, WsecError
@@ -35,7 +35,7 @@ exit codes:
   3 proved not to fit the target      8 internal error
   4 a search limit was reached"""
 
-VERBS = (export, lint, compile, opt, validate, inspect, report, view, target, run, check)
+VERBS = (export, lint, compile, opt, validate, inspect, report, view, target, run, check, place, score)
 INTERRUPTED = 130  # as shells report SIGINT
 BROKEN_PIPE = 141  # as shells report SIGPIPE
 INTERNAL = WsecError.exit_code

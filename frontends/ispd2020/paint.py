@@ -8,9 +8,17 @@ kmap = union( k1 k5 k7 )
 
 from __future__ import annotations
 
+from compiler.place.problem import Placement
 from frontends.ispd2020.kgraph import Case, Kernel
 
 FORMAL = {"conv": "HWCKRSTU", "dblock": "HWF", "cblock": "HWF"}
+
+
+def placement_text(case: Case, placement: Placement) -> str:
+    """The text for a placement of `problem_of(case)`."""
+    shapes = placement.shapes
+    at = list(zip(placement.x, placement.y, strict=True))
+    return paint_text(case, [shape.arguments for shape in shapes], [shape.turned for shape in shapes], at)
 
 
 def paint_text(case: Case, arguments: list[tuple[int, ...]], turned: list[bool], at: list[tuple[int, int]]) -> str:

@@ -2,9 +2,9 @@
 
     score = wdeltat * MT + wlength * WL + wadapter * AC
 
-MT is the largest time of a kernel. WL sums |dx| + |dy| between the centres of the two rectangles of every edge, AC counts
-for every edge [h differs] + [w differs] + [last c of the source differs from the first c of the sink]. Edges of `input` and
-`output` cost nothing.
+MT is the largest time of a kernel. WL sums |dx| + |dy| between the centres of the two rectangles of every edge, AC
+counts for every edge [h differs] + [w differs] + [last c of the source differs from the first c of the sink]. Edges of
+`input` and `output` cost nothing.
 """
 
 from __future__ import annotations

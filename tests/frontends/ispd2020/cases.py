@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def kgraph(nodes: Sequence[str], edges: Sequence[tuple[str, str]], **header: obj
 def chain(nodes: Sequence[str], **header: object) -> str:
     """A `.kgraph` in which every node reads the one before."""
     names = [node.split("]")[0] + "]" for node in nodes]
-    return kgraph(nodes, list(zip(names, names[1:], strict=False)), **header)
+    return kgraph(nodes, list(pairwise(names)), **header)
 
 
 def resnet(features: int, blocks: Sequence[int] = (2, 3, 5, 2), size: int = 112, **header: object) -> str:

@@ -73,7 +73,7 @@ def test_costs_are_exact() -> None:
     [(16, 504, 211.5, 7), (16, 252, 423, 7), (256, 39312, 562, 11)],
 )
 def test_published_rows(tmp_path: Path, features: int, limit: int, wire: float, adapters: int) -> None:
-    """Rows of a ResNet-50 with blocks as one kernel, as published for the contest (lean one: a sixteenth of the width)."""
+    """Rows of a ResNet-50 with blocks as one kernel, as published for the contest (lean: a sixteenth of the width)."""
     graph = resnet(features)
     found = score(tmp_path, graph, one_row(parse_case(graph), limit))
     assert (found.time, found.wire, found.adapters) == (limit, wire, adapters)
