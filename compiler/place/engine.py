@@ -30,6 +30,7 @@ CHAINS, CHAINS_OF_MANY, MANY = 4, 2, 64
 TRIAL_SHARE, FIRST, SECOND, EXACT = 0.15, 0.50, 0.22, 0.13
 # The search looks at times up to the bound and LEAST_SPAN of it and SPAN times the share that wire has in the score.
 SPAN, LEAST_SPAN, MOST_SPAN = 3.0, 0.06, 1.5
+SETUP_TIMES = 3  # a second list of time limits is made where this many times its cost are left
 WINDOW = 0.02  # the second round's time limits reach this far around the best one
 # A deterministic limit of 1 buys about what a second of one core does: moves for `kernels` kernels.
 MOVES_PER_UNIT = 1e6
@@ -153,7 +154,9 @@ class _Rounds:
         wire = weights.wire * limit.wire / max(weights.time * limit.time, 1e-9)
         span = min(LEAST_SPAN + SPAN * wire, MOST_SPAN)
         self.most = LIMITS_WITH_ADAPTERS if weights.adapter else LIMITS
+        begin = time.perf_counter()
         self.search = Search(builder, limit, builder.limits(limit.time, limit.time * (1 + span), self.most))
+        self.setup = time.perf_counter() - begin  # seconds
         self.starts = self.search.seeds(seed)
         self.log.offer(self.search.placement(self.search.state(self.starts[0], 0)), "rows")
 
@@ -200,12 +203,14 @@ class _Rounds:
         return list(best.values())[:TRIALS]
 
     def second(self, states: list[State]) -> None:
-        """The best two states cooled again with all time limits around theirs."""
+        """The best two states cooled again with all time limits around theirs, or with the same where time is short."""
         chains_of = states[:2]
         found = [state for state in chains_of if state.cost[1] < 1e29] or chains_of[:1]
         limit = float(self.search.tables.limits[found[0].limit[2]])
         low, high = max(self.limit.time, limit * (1 - WINDOW)), limit * (1 + WINDOW)
-        fine = Search(self.builder, self.limit, np.union1d(self.builder.limits(low, high, self.most), [limit]))
+        fine = self.search
+        if self.deadline is None or self.deadline - time.perf_counter() > SETUP_TIMES * self.setup:
+            fine = Search(self.builder, self.limit, np.union1d(self.builder.limits(low, high, self.most), [limit]))
         seeds = [fine.adopt(self.search, state) for state in found]
         chains = [
             Chain(start, self._number(TRIALS + self.chains + i), REHEAT * fine.heat_unit)

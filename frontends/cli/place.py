@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     output = args.output or Path(f"{args.graph.stem}.paint")
     require_folder(output)
     for name in ("time_limit", "deterministic_limit"):
-        if (getattr(args, name) or 1.0) <= 0:
+        if getattr(args, name) is not None and getattr(args, name) <= 0:
             raise UsageError(f"--{name.replace('_', '-')} must be above zero", code="bad-option")
     if args.seed < 0:
         raise UsageError("--seed is below zero", code="bad-option")
