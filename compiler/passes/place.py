@@ -17,6 +17,7 @@ from compiler.place.placer import place
 from compiler.place.stacked import stack
 from compiler.place.strips import Frame
 from runtime.defects import Rect
+from runtime.errors import InfeasibleError
 from runtime.target import Target
 
 
@@ -40,16 +41,19 @@ class Place(Pass):
         demands = from_attr(module.attrs.pop("constraints", None))
         constraints = resolve(demands, names, [op.loc.names for op in netlist.ops], ctx.target.usable)
         frame = _frame(module)
-        if frame is not None and not (constraints.fixed or constraints.regions):
-            self._stack(module, netlist, frame, constraints.keep_out, ctx.target)
-        else:
+        free = not (constraints.fixed or constraints.regions)
+        if not (free and frame and self._stack(module, netlist, frame, constraints.keep_out, ctx.target)):
             self._search(module, netlist, constraints, ctx)
 
     @staticmethod
-    def _stack(module: Op, netlist: Netlist, frame: Frame, keep_out: tuple[Rect, ...], target: Target) -> None:
-        result = stack(
-            netlist.footprints, netlist.nets, target, frame, keep_out=keep_out, beside=_beside(netlist, frame)
-        )
+    def _stack(module: Op, netlist: Netlist, frame: Frame, keep_out: tuple[Rect, ...], target: Target) -> bool:
+        """Whether the strips hold all kernels: keep-outs came after the sizes."""
+        try:
+            result = stack(
+                netlist.footprints, netlist.nets, target, frame, keep_out=keep_out, beside=_beside(netlist, frame)
+            )
+        except InfeasibleError:
+            return False
         _write(netlist, result.placed)
         columns, rows = result.box[2:]
         note(
@@ -70,6 +74,7 @@ class Place(Pass):
                 "strip_length": frame.length,
             },
         )
+        return True
 
     def _search(self, module: Op, netlist: Netlist, constraints: Constraints, ctx: PassContext) -> None:
         """Where the user wants kernels somewhere, or nobody sized them for strips."""

@@ -21,7 +21,7 @@ from compiler.floorplan import Footprint, Net, Placed
 from compiler.route.channels import Region, Tap, Wanted, wanted
 from compiler.route.search import FIXED, FREE, HOP, Scratch, flood, search, trace
 from runtime import defects
-from runtime.errors import InfeasibleError, InputError, LimitError, WsecError
+from runtime.errors import InfeasibleError, InputError, LimitError, Shortage, WsecError
 from runtime.geometry import DIRECTION_NAMES, OPPOSITE, bit
 from runtime.target import Target
 
@@ -221,11 +221,36 @@ class _Router:
             if channel.words > self.capacity:
                 message = f"{channel.words} words per token on one lane, the limit is {self.capacity}"
                 where = f"{self.nets[channel.net].name} lane {channel.lane}"
-                raise InfeasibleError(message, code="link-overloaded", where=where, hint="use more lanes")
+                proof = "every word of the lane crosses the link behind its source"
+                short = Shortage("words per token on a link", where, channel.words, self.capacity, proof)
+                raise InfeasibleError(
+                    message, code="link-overloaded", where=where, hint="use more lanes", shortages=[short]
+                )
         cell = int(demand.argmax())
         if demand[cell] > self.colours:
             message = f"lanes that start or end here need {demand[cell]} colours, the target has {self.colours}"
-            raise InfeasibleError(message, code="colours-exhausted", where=self._where(cell))
+            raise InfeasibleError(
+                message,
+                code="colours-exhausted",
+                where=self._where(cell),
+                shortages=[self._colours_short(cell, demand)],
+            )
+
+    def _colours_short(self, cell: int, demand: Array) -> Shortage:
+        """Who wants a colour at a router: kernels by their own routes, nets by the lanes that start or end there."""
+        wants: Counter[str] = Counter()
+        for channel in self.wanted:
+            if (channel.reserved == cell).any():
+                wants[self.nets[channel.net].name] += 1
+        x, y = self.region.at(cell)
+        for kernel, place in zip(self.kernels, self.placed, strict=True):
+            left, top, w, h = place.box(kernel)
+            if left <= x < left + w and top <= y < top + h:
+                wants[kernel.name] += int(self.used[cell])
+        proof = "no two of them may share a colour at one router"
+        return Shortage(
+            "colours", self._where(cell), int(demand[cell]), self.colours, proof, tuple(wants.most_common())
+        )
 
     def _add_load(self, cells: Array, outputs: Array, words: int) -> None:
         for direction in range(4):

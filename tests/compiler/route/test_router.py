@@ -142,6 +142,9 @@ def test_too_many_lanes_at_one_router_is_proved() -> None:
         route(kernels, placed, nets, small(28, 28, 2))
     assert caught.value.code == "colours-exhausted"
     assert caught.value.where == "router (7, 5)"
+    (short,) = caught.value.shortages
+    assert (short.resource, short.demand, short.supply) == ("colours", 3, 2)
+    assert {"p", "q", "r"} <= {name for name, _ in short.demands}
 
 
 def test_a_lane_heavier_than_a_link_is_refused() -> None:
@@ -150,6 +153,8 @@ def test_a_lane_heavier_than_a_link_is_refused() -> None:
     with pytest.raises(InfeasibleError) as caught:
         route(kernels, placed, [Net("n", (0, "y"), ((1, "x"),), (50,))], MINI, capacity=49)
     assert caught.value.code == "link-overloaded"
+    (short,) = caught.value.shortages
+    assert (short.where, short.demand, short.supply) == ("n lane 0", 50, 49)
 
 
 def test_placed_and_routed_program_is_legal_and_deterministic() -> None:
