@@ -61,7 +61,7 @@ def _spread_ports(ports: list[Op], width: int, target: Target) -> None:
 
     Such a relane stands along the last strip, which runs north: its first lane is the southmost.
     """
-    left = target.usable[3] // 2  # the rest of the edge is for other ports
+    left = target.usable[3] - 2 * target.host_channels  # the rest of the edge is for other ports
     for port in ports:
         relane = port.operands[0].op
         if relane is None or relane.name != "flow.relane" or kernel_of(relane).cols <= width:

@@ -19,6 +19,7 @@ from compiler.floorplan import Box, Footprint, Placed
 from runtime.geometry import SOUTH, STEP, Orientation
 from runtime.target import Target
 
+TURN = 20  # lanes for each row of routers left free at both ends of a strip, where the snake turns
 LOOK_AHEAD = 8  # kernels beyond the end of a bin that may be drawn forward to fill it
 LOOK_BACK = 2  # kernels at the end of a bin that may be put off for it
 
@@ -58,8 +59,8 @@ def bins(frame: Frame, obstacles: Sequence[Box], target: Target, ports: bool) ->
                 blocked.append(
                     (frame.length - last, frame.length - first) if _northward(frame, strip) else (first, last)
                 )
-        at = 0
-        for first, last in [*sorted(blocked), (frame.length, frame.length)]:
+        at = frame.width // TURN
+        for first, last in [*sorted(blocked), (frame.length - at, frame.length)]:
             if first > at:
                 found.append(Bin(strip, at, first - at))
             at = max(at, last)
@@ -120,8 +121,8 @@ def _best_subset(items: Sequence[int], heights: Sequence[int], room: int) -> lis
 
 def compact(frame: Frame, heights: Sequence[int], obstacles: Sequence[Box], target: Target, ports: bool) -> Frame:
     """Strips of the same width, no more and no longer than makes a nearly square rectangle, none of them empty."""
-    total = sum(heights)
-    length = float(max([*heights, math.isqrt(total * frame.width), 1]))
+    total, ends = sum(heights), 2 * (frame.width // TURN)
+    length = ends + float(max([*heights, math.isqrt(total * frame.width), 1]))
     while length <= frame.length:
         for count in range(max(1, int(total / length)), frame.count + 1):
             trial = replace(frame, length=int(length), count=count)

@@ -30,7 +30,7 @@ Array = npt.NDArray[Any]
 PADDING = 40  # cores around the kernels that routes may use
 CROWD = 2 * HOP  # cost of a router with all colours used
 SLACK = 2 * HOP  # a path this much dearer than the ideal one is taken at once
-DETOURS = ((3, 2, 8 * HOP), (6, 1, 64 * HOP))  # then costs up to ideal * a / b + c
+DETOURS = ((5, 4, 8 * HOP), (2, 1, 16 * HOP), (6, 1, 64 * HOP))  # then costs up to ideal * a / b + c
 PENALTY = 8 * HOP  # crossing a router whose colour another channel has
 TOLL = 2 * HOP  # rise of the penalty with every conflict
 TEAR_LIMIT = 400  # how often one channel may be torn out
@@ -282,7 +282,7 @@ class _Router:
         return -large - heavy, max(lane.distance for lane in lanes), channel.net, channel.distance
 
     def _best_tree(self, index: int) -> _Tree | None:
-        """A legal tree: of the first colour near the ideal, else of the cheapest colour within a detour."""
+        """A legal tree: of the first colour near the ideal, else of the first within a detour."""
         channel = self.wanted[index]
         legal = [k for k in self._colour_order(index) if (self.owner[k, channel.reserved] == FREE).all()]
         if len(channel.taps) == 1 and legal:
@@ -297,13 +297,10 @@ class _Router:
             if tree:
                 return tree
         for factor, divisor, more in DETOURS:
-            best, limit = None, ideal.cost * factor // divisor + more
             for colour in legal:
-                tree = self._tree(index, colour, self.owner[colour], 0, limit)
+                tree = self._tree(index, colour, self.owner[colour], 0, ideal.cost * factor // divisor + more)
                 if tree:
-                    best, limit = tree, tree.cost - 1
-            if best:
-                return best
+                    return tree
         return None
 
     def _colour_order(self, index: int) -> list[int]:

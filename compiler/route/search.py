@@ -60,7 +60,7 @@ def search(
 ) -> tuple[int, int]:
     """Cost of a cheap path from any of `starts` to any of `goals` and the goal reached; (-1, -1) if none <= `limit`.
 
-    Distance still to go is weighted by 1.5: the path may cost so much more than the cheapest, and is found far sooner.
+    Distance still to go is weighted twofold: the path may cost up to twice the cheapest, and is found far sooner.
     Routers are numbered row by row, `width` a row; `bounds` (west, north, east, south) enclose the goals. `owner[c]` is
     who has the colour at router c: the path crosses FREE routers only and ends at the first goal it meets. With a
     `penalty` above 0 it may also cross routers of other channels and overload links, paying it each time. Router c
@@ -76,14 +76,14 @@ def search(
         x, y = start % width, start // width
         h = HOP * (_gap(x, west, east) + _gap(y, north, south))
         distance[start], stamp[start], parent[start] = 0, now, -1
-        heapq.heappush(heap, (np.int64(h + h // 2) << 36) | (np.int64(h) << 20) | np.int64(start))
+        heapq.heappush(heap, (np.int64(2 * h) << 36) | (np.int64(h) << 20) | np.int64(start))
     while len(heap) > 1:
         key = heapq.heappop(heap)
         cell = key & ((1 << 20) - 1)
         x, y = cell % width, cell // width
         so_far = distance[cell]
         h = HOP * (_gap(x, west, east) + _gap(y, north, south))
-        if (key >> 36) > so_far + h + h // 2:
+        if (key >> 36) > so_far + 2 * h:
             continue
         if member[cell] == now:
             return int(so_far), int(cell)
@@ -115,7 +115,7 @@ def search(
             if cost + h > limit:
                 continue
             distance[n], stamp[n], parent[n] = cost, now, d
-            heapq.heappush(heap, (np.int64(cost + h + h // 2) << 36) | (np.int64(h) << 20) | np.int64(n))
+            heapq.heappush(heap, (np.int64(cost + 2 * h) << 36) | (np.int64(h) << 20) | np.int64(n))
     return -1, -1
 
 

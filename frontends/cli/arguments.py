@@ -86,13 +86,14 @@ def add_compiler_options(parser: argparse.ArgumentParser, *, seed: bool) -> None
         "--max-seq", type=natural, metavar="N", help="longest sequence the image can hold (as long as the model's)"
     )
     group.add_argument("--slots", type=natural, metavar="N", help="sequences whose caches the image holds at once (1)")
-    group.add_argument(
-        "--max-cores", type=natural, metavar="N", help="use at most N cores (32768, or half a small target)"
-    )
+    group.add_argument("--max-cores", type=natural, metavar="N", help="use at most N cores (all that make it faster)")
     if seed:
         group.add_argument("--seed", dest="placer_seed", type=int, metavar="N", help="of the placer (0)")
     group.add_argument(
-        "--margin", type=int, metavar="N", help="free cores around every kernel, where the target has room (3)"
+        "--margin",
+        type=int,
+        metavar="N",
+        help="with --fix-placement or regions: free cores around kernels, where there is room (3)",
     )
     group.add_argument(
         "--deterministic-limit", type=float, metavar="X", help="of the placer, in OR-tools' deterministic time (12)"
