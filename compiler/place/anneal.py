@@ -37,6 +37,7 @@ class State(NamedTuple):
 
     trees: Ints  # (3, fields, nodes)
     limit: Longs  # (3) index into limits
+    span: Longs  # (2) the limits it may use: first, behind the last
     cost: npt.NDArray[np.float64]  # (2) current, best
     wide: Ints  # (2, nodes, h)
     high: Ints  # (2, nodes, w)
@@ -61,6 +62,7 @@ def new_state(tables: Tables, tree: Ints, limit: int, seed: int) -> State:
     return State(
         trees=np.stack([tree] * 3),
         limit=np.full(3, limit, dtype=np.int64),
+        span=np.array([0, len(tables.limits)], dtype=np.int64),
         cost=np.zeros(2),
         wide=np.zeros((2, nodes, h), dtype=np.int32),
         high=np.zeros((2, nodes, w), dtype=np.int32),
@@ -243,7 +245,7 @@ def anneal(
         heat *= factor
         t = state.limit[1]
         state.version[:] = state.current
-        new = propose(tree, n, t, tables, state.row[1], aligning, state.random, state.dirty)
+        new = propose(tree, n, t, tables, state.span, state.row[1], aligning, state.random, state.dirty)
         if new >= 0:
             if new != t:
                 refresh_leaves(tree, n, new, tables, state)

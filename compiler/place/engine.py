@@ -16,7 +16,7 @@ from compiler.place.anneal import State
 from compiler.place.bounds import Bounds, bounds, free_area
 from compiler.place.polish import polish
 from compiler.place.problem import Improvement, Placement, Problem, Result, Terms, check_legal, terms
-from compiler.place.search import HEATS, LIMITS, LIMITS_WITH_ADAPTERS, REHEAT, TRIAL, Chain, Effort, Search, Seed
+from compiler.place.search import HEATS, LIMITS, LIMITS_WITH_ADAPTERS, NEAR, REHEAT, TRIAL, Chain, Effort, Search, Seed
 from compiler.place.slicing import FIRST as FIRST_CHILD
 from compiler.place.slicing import NEXT
 from compiler.place.tables import Builder
@@ -184,9 +184,12 @@ class _Rounds:
         return sorted(seeds, key=lambda s: s.cost)
 
     def first(self, starts: list[Seed]) -> list[State]:
-        """Chains of several temperatures from the best two starts; the states, cheapest first."""
+        """Chains of several temperatures from the best start and from the next at a clearly different time."""
+        limits = self.search.tables.limits
+        apart = [s for s in starts if abs(limits[s.limit] / limits[starts[0].limit] - 1) > NEAR]
+        pair = [starts[0], (apart or starts[1:] or starts)[0]]
         chains = [
-            Chain(starts[i % 2 % len(starts)], self._number(TRIALS + i), HEATS[i % len(HEATS)] * self.search.heat_unit)
+            Chain(pair[i % 2], self._number(TRIALS + i), HEATS[i // 2 % len(HEATS)] * self.search.heat_unit)
             for i in range(self.chains)
         ]
         states = self._run(self.search, chains, self._effort(FIRST, self.chains), "first round")

@@ -276,7 +276,9 @@ def align(tree: Ints, n: int, part: Flags, tables: Any, row: Flags, random: Flag
 
 
 @called
-def propose(tree: Ints, n: int, t: int, tables: Any, row: Flags, aligning: bool, random: Flags, dirty: Flags) -> int:
+def propose(
+    tree: Ints, n: int, t: int, tables: Any, span: Flags, row: Flags, aligning: bool, random: Flags, dirty: Flags
+) -> int:
     """Change `tree` at random and mark in `dirty` what needs new curves; the limit to use, or -1 for no change.
 
     Half-done changes may stand in the tree when -1 comes back.
@@ -311,5 +313,5 @@ def propose(tree: Ints, n: int, t: int, tables: Any, row: Flags, aligning: bool,
     if pick < RELIMIT:
         step = 1 + draw(random, 3 if draw(random, 2) else LEAP)
         t += step if draw(random, 2) else -step
-        return t if 0 <= t < tables.limits.shape[0] else -1
+        return t if span[0] <= t < span[1] else -1
     return t if align(tree, n, tables.part[t], tables, row, random, dirty) else -1

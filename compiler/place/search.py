@@ -27,9 +27,10 @@ CHUNK = 8192  # moves between two looks at the clock
 LIMITS, LIMITS_WITH_ADAPTERS = 160, 40  # of one list of time limits: rows of protocols take memory
 ORDERS = 4  # of kernels, tried for rows
 GOOD_LIMITS = 12  # time limits at which orders other than the first are tried
-HEATS = (0.35, 0.55, 0.2, 0.75)  # start temperatures of chains, as multiples of `heat_unit`
+HEATS = (0.05, 0.036)  # start temperatures of chains, as multiples of `heat_unit`
 COOLING = 0.01  # end temperature of a chain as a share of its start
-TRIAL, REHEAT = 0.1, 0.08  # start temperatures of the trials and of the second round, as multiples of `heat_unit`
+NEAR = 0.05  # a chain's time limits differ from its seed's by at most this share
+TRIAL, REHEAT = 0.012, 0.01  # start temperatures of the trials and of the second round, as multiples of `heat_unit`
 OVERFLOW = 0.03  # price of a core that sticks out, as a share of the score's bound
 
 
@@ -72,10 +73,9 @@ class Search:
         self.width = problem.region.width + problem.margin
         self.height = problem.region.height + problem.margin
         weights = problem.objective
-        nets = max(1, len(problem.nets))
         scale = max(bounds.score, 1.0)
-        self.heat_unit = math.sqrt(max(weights.wire * bounds.wire, 0.01 * scale) / nets * scale)
-        overflow = max(OVERFLOW * scale, 2 * max(HEATS) * self.heat_unit)
+        self.heat_unit = math.sqrt(max(weights.wire * bounds.wire, 0.01 * scale) * scale)
+        overflow = max(OVERFLOW * scale, 2 * HEATS[0] * self.heat_unit)
         self.weights = Weights(float(weights.time), float(weights.wire), float(weights.adapter), overflow)
 
     def state(self, seed: Seed, number: int) -> State:
@@ -115,7 +115,11 @@ class Search:
         return [round(i * len(order) / count) for i in range(count + 1)]
 
     def run(self, chains: Sequence[Chain], effort: Effort, workers: int, report: Callable[[], None]) -> list[State]:
-        """Anneal the chains, one after the other on each of `workers` threads; their states in order."""
+        """Anneal the chains on `workers` threads, one after the other on each; their states in order.
+
+        A chain keeps to time limits near its seed's, so that chains from different seeds explore different layouts: a
+        hot chain left alone would always drift to slow kernels, which have room and short wires.
+        """
         states = [self.state(chain.seed, chain.number) for chain in chains]
         waves = -(-len(chains) // workers)
         begin = time.perf_counter()
@@ -125,6 +129,8 @@ class Search:
             if effort.deadline is not None:
                 share = (effort.deadline - begin) / waves
                 deadline = begin + share * (index // workers + 1)
+            limit = float(self.tables.limits[chains[index].seed.limit])
+            states[index].span[:] = np.searchsorted(self.tables.limits, (limit * (1 - NEAR), limit * (1 + NEAR)))
             self._anneal(states[index], chains[index].hot, Effort(deadline, effort.moves))
 
         with ThreadPoolExecutor(workers) as pool:
@@ -141,15 +147,14 @@ class Search:
             if effort.deadline is None:
                 moves = min(CHUNK, effort.moves - done)
                 done += moves
-                after = done / effort.moves if moves > 0 else 1.0
+                after = done / effort.moves
             else:
                 now = time.perf_counter()
                 after = (now - begin) / max(effort.deadline - begin, 1e-9)
                 if after >= 1.0:
                     break
-            if moves > 0:
-                heats = hot * COOLING**fraction, hot * COOLING ** min(after, 1.0)
-                anneal(self.tables, state, self.width, self.height, self.weights, moves, *heats)
+            heats = hot * COOLING**fraction, hot * COOLING ** min(after, 1.0)
+            anneal(self.tables, state, self.width, self.height, self.weights, moves, *heats)
             fraction = after
 
     def placement(self, state: State) -> Placement | None:
