@@ -184,12 +184,12 @@ class _Rounds:
         return sorted(seeds, key=lambda s: s.cost)
 
     def first(self, starts: list[Seed]) -> list[State]:
-        """Chains of several temperatures from the best start and from the next at a clearly different time."""
+        """Chains from the best start and the next at a clearly different time; the first two stay near theirs."""
         limits = self.search.tables.limits
         apart = [s for s in starts if abs(limits[s.limit] / limits[starts[0].limit] - 1) > NEAR]
         pair = [starts[0], (apart or starts[1:] or starts)[0]]
         chains = [
-            Chain(pair[i % 2], self._number(TRIALS + i), HEATS[i // 2 % len(HEATS)] * self.search.heat_unit)
+            Chain(pair[i % 2], self._number(TRIALS + i), HEATS[i // 2 % len(HEATS)] * self.search.heat_unit, i < 2)
             for i in range(self.chains)
         ]
         states = self._run(self.search, chains, self._effort(FIRST, self.chains), "first round")

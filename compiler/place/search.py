@@ -29,6 +29,7 @@ ORDERS = 4  # of kernels, tried for rows
 GOOD_LIMITS = 12  # time limits at which orders other than the first are tried
 HEATS = (0.05, 0.036)  # start temperatures of chains, as multiples of `heat_unit`
 COOLING = 0.01  # end temperature of a chain as a share of its start
+FEW_NETS = 40
 NEAR = 0.05  # a chain's time limits differ from its seed's by at most this share
 TRIAL, REHEAT = 0.012, 0.01  # start temperatures of the trials and of the second round, as multiples of `heat_unit`
 OVERFLOW = 0.03  # price of a core that sticks out, as a share of the score's bound
@@ -45,11 +46,16 @@ class Seed:
 
 @dataclass(frozen=True)
 class Chain:
-    """One annealing run: from where, with which random numbers, from which temperature down."""
+    """One annealing run: from where, with which random numbers, from which temperature down.
+
+    With `near` it keeps to time limits near its seed's, so that chains from different seeds explore different layouts:
+    a hot chain left alone tends to drift to slow kernels, which have room and short wires.
+    """
 
     seed: Seed
     number: int
     hot: float
+    near: bool = False
 
 
 @dataclass
@@ -74,7 +80,9 @@ class Search:
         self.height = problem.region.height + problem.margin
         weights = problem.objective
         scale = max(bounds.score, 1.0)
-        self.heat_unit = math.sqrt(max(weights.wire * bounds.wire, 0.01 * scale) * scale)
+        # Of what one move changes: less, the more nets there are, down to a share that all larger problems have.
+        crowd = math.sqrt(max(1.0, FEW_NETS / max(1, len(problem.nets))))
+        self.heat_unit = crowd * math.sqrt(max(weights.wire * bounds.wire, 0.01 * scale) * scale)
         overflow = max(OVERFLOW * scale, 2 * HEATS[0] * self.heat_unit)
         self.weights = Weights(float(weights.time), float(weights.wire), float(weights.adapter), overflow)
 
@@ -115,11 +123,7 @@ class Search:
         return [round(i * len(order) / count) for i in range(count + 1)]
 
     def run(self, chains: Sequence[Chain], effort: Effort, workers: int, report: Callable[[], None]) -> list[State]:
-        """Anneal the chains on `workers` threads, one after the other on each; their states in order.
-
-        A chain keeps to time limits near its seed's, so that chains from different seeds explore different layouts: a
-        hot chain left alone would always drift to slow kernels, which have room and short wires.
-        """
+        """Anneal the chains on `workers` threads, one after the other on each; their states in order."""
         states = [self.state(chain.seed, chain.number) for chain in chains]
         waves = -(-len(chains) // workers)
         begin = time.perf_counter()
@@ -129,8 +133,9 @@ class Search:
             if effort.deadline is not None:
                 share = (effort.deadline - begin) / waves
                 deadline = begin + share * (index // workers + 1)
-            limit = float(self.tables.limits[chains[index].seed.limit])
-            states[index].span[:] = np.searchsorted(self.tables.limits, (limit * (1 - NEAR), limit * (1 + NEAR)))
+            if chains[index].near:
+                limit = float(self.tables.limits[chains[index].seed.limit])
+                states[index].span[:] = np.searchsorted(self.tables.limits, (limit * (1 - NEAR), limit * (1 + NEAR)))
             self._anneal(states[index], chains[index].hot, Effort(deadline, effort.moves))
 
         with ThreadPoolExecutor(workers) as pool:
