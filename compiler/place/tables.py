@@ -227,8 +227,3 @@ def curve(first: Ints, second: Ints, length: int) -> tuple[Ints, Ints]:
             values[second[row] :] = first[row]
             rows[second[row] :] = row
     return values, rows
-
-
-def empty(choice: Choice) -> bool:
-    """Whether some kernel has no shape under some limit."""
-    return bool((np.diff(choice.tables.start) == 0).any())
