@@ -1,7 +1,8 @@
 """What placing is about: kernels that can stand in many shapes, nets between them, a region, an objective.
 
-The model that `engine` solves; contest graphs become it, the compiler's strips do not use it yet. Lengths are in cores; pins and wire lengths
-are in half cores, so that the centre of any rectangle is exact. Rectangles are half-open: [x, x + width).
+The model that `engine` solves; contest graphs become it, the compiler's strips do not use it yet. Lengths are in cores;
+pins and wire lengths are in half cores, so that the centre of any rectangle is exact. Rectangles are half-open:
+[x, x + width).
 
     score = objective.time * MT + objective.wire * WL / 2 + objective.adapter * AC
 
