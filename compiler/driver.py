@@ -31,6 +31,7 @@ class Options:
     max_seq: int = 0  # positions per sequence; 0: as many as the model has
     slots: int = 1  # sequences whose caches the image holds at once
     max_cores: int = 0  # 0: see compiler.passes.size
+    optimize: str = "throughput"  # or latency, see compiler.passes.size
     seed: int = 0
     margin: int = 3  # free cores around every kernel, where the target has room
     deterministic_limit: float = 12.0  # of the placer, in OR-tools' deterministic time
@@ -152,7 +153,7 @@ def _passes(phase: str, options: Options) -> list[Pass]:
     """The passes of a phase, with the driver's options filled in."""
     values: dict[str, dict[str, object]] = {
         "lower-to-flow": {"precision": options.precision, "max-seq": options.max_seq, "slots": options.slots},
-        "size": {"max-cores": options.max_cores},
+        "size": {"max-cores": options.max_cores, "optimize": options.optimize},
         "place": {
             "seed": options.seed,
             "margin": options.margin,

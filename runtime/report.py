@@ -79,6 +79,7 @@ def _summary(image: Image, wires: Wires, top: int) -> dict[str, Any]:
         "cores_used": used,
         "cores_usable": target.cores,
         "cores_dead": target.dead_cores,
+        "optimised_for": _optimised_for(image),
         "interval_cycles": interval,
         "area_bound_cycles": _size_bound(image),
         "latency_cycles": latency,
@@ -97,6 +98,12 @@ def _size_bound(image: Image) -> float | None:
     """The interval that all cores would have if work could be shared out evenly, where the size pass noted it."""
     bound = _notes(image, "size").get("area_bound_cycles")
     return float(bound) if isinstance(bound, int | float) and bound > 0 else None
+
+
+def _optimised_for(image: Image) -> str:
+    """What sizes were chosen for; empty if nobody noted it."""
+    noted = _notes(image, "size").get("optimised_for")
+    return noted if isinstance(noted, str) else ""
 
 
 def _arithmetic(image: Image, interval: int | None) -> dict[str, Any]:

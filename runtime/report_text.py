@@ -42,6 +42,7 @@ def _summary(s: Mapping[str, Any]) -> str:
         ("model", f"{s['model'] or 'unknown'} in {s['precision'] or 'unknown precision'}"),
         ("target", f"{s['target']}; sequences up to {s['max_seq']}, {s['slots']} at once"),
         ("cores", f"{s['cores_used']:,} of {s['cores_usable']:,} ({share}){dead}, {s['kernels']} kernels"),
+        *([("optimised for", s["optimised_for"])] if s["optimised_for"] else []),
         (
             "interval",
             f"{_count(s['interval_cycles'])} cycles{over}: {_count(s['tokens_per_second'])} tokens/s in a row",

@@ -23,6 +23,7 @@ from runtime import defects
 from runtime import target as targets
 from runtime.image import Image
 from runtime.imagefile import write_image
+from runtime.report import report
 
 ROOT = Path(__file__).parent.parent
 IDS = np.array([[5, 66, 0, 17, 33, 2, 41, 9], [60, 1, 1, 30, 8, 12, 64, 25]])
@@ -229,3 +230,16 @@ def test_cerebras_gpt_111m_on_a_wafer_with_fifty_dead_cores(models: Path, tmp_pa
     assert image.target.dead_cores == 50
     assert wsec.validate(image).ok
     assert_passes(model, image, tokens=4)
+
+
+def test_sizes_for_latency_agree_with_onnxruntime_and_are_sooner_done(gpt: Path, tmp_path: Path) -> None:
+    """With the wires as they were routed, not only as the size pass sees it; the same bytes twice."""
+    options = {**SMALL, "target": "mini-64x64"}
+    images = {optimize: wsec.compile(gpt, optimize=optimize, **options) for optimize in ("latency", "throughput")}
+    quick, fast = (report(images[optimize])["summary"] for optimize in ("latency", "throughput"))
+    assert (quick["optimised_for"], fast["optimised_for"]) == ("latency", "throughput")
+    assert quick["latency_cycles"] < fast["latency_cycles"] and quick["interval_cycles"] >= fast["interval_cycles"]
+    assert_passes(gpt, images["latency"], tokens=12)
+    again = wsec.compile(gpt, optimize="latency", **options)
+    assert image_bytes(images["latency"], tmp_path) == image_bytes(again, tmp_path)
+    assert image_bytes(images["throughput"], tmp_path) == image_bytes(wsec.compile(gpt, **options), tmp_path)

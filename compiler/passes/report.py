@@ -28,3 +28,9 @@ def interval_cycles(module: Op) -> int:
     value = section.get("interval_cycles") if isinstance(section, Mapping) else None
     assert isinstance(value, int), "the size pass notes the interval"
     return value
+
+
+def optimised_for(module: Op) -> str:
+    """What the size pass chose sizes for."""
+    section = report(module).get("size")
+    return str(section.get("optimised_for", "throughput")) if isinstance(section, Mapping) else "throughput"

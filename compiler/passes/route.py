@@ -9,9 +9,11 @@ from compiler.dialects import fabric
 from compiler.ir.core import Op
 from compiler.ir.passes import Pass, PassContext, register
 from compiler.passes.nets import Netlist
-from compiler.passes.report import interval_cycles, note
+from compiler.passes.report import interval_cycles, note, optimised_for
 from compiler.route.router import route
 from compiler.route.tree import to_text
+
+BESIDE = 3  # halves of the busiest lane's words that may share a link when a lone token is not to wait
 
 
 @register
@@ -31,7 +33,7 @@ class Route(Pass):
             places,
             netlist.nets,
             ctx.target,
-            capacity=interval_cycles(module),
+            capacity=_capacity(module, netlist),
             progress=lambda done, total: ctx.progress("route: channels", done, total),
         )
         for channel in result.channels:
@@ -64,3 +66,15 @@ class Route(Pass):
                 "rerouted": stats.torn,
             },
         )
+
+
+def _capacity(module: Op, netlist: Netlist) -> int:
+    """Words per token that may cross a link: those it has time for until the next token.
+
+    For latency not much more than the busiest lane has, or lanes that share a link would make a lone token wait.
+    """
+    interval = interval_cycles(module)
+    if optimised_for(module) != "latency":
+        return interval
+    busiest = max((words for net in netlist.nets for words in net.words), default=interval)
+    return min(interval, busiest * BESIDE // 2)

@@ -15,8 +15,10 @@ from compiler.kernels.table import kernel_of
 from compiler.passes.report import note
 from compiler.size.bound import area_bound, host_bound
 from compiler.size.explain import explain
+from compiler.size.goal import OPTIMIZE
+from compiler.size.quick import quickest
 from compiler.size.sizing import Sizer, Sizing
-from runtime.errors import InfeasibleError, Shortage
+from runtime.errors import InfeasibleError, Shortage, UsageError
 from runtime.stream import Blocks
 from runtime.target import Target
 
@@ -24,21 +26,25 @@ from runtime.target import Target
 @register
 @dataclass(frozen=True)
 class Size(Pass):
-    """Balance the pipeline on at most `max_cores` cores."""
+    """Balance the pipeline on at most `max_cores` cores, or shorten the way of one token through it."""
 
     name: ClassVar[str] = "size"
-    summary: ClassVar[str] = "choose lanes and kernel shapes for the smallest interval under the memory and core limits"
+    summary: ClassVar[str] = "choose lanes and kernel shapes under the memory and core limits"
 
     max_cores: int = 0  # 0: all of the target's
+    optimize: str = "throughput"  # the smallest interval between tokens; or latency: the fewest cycles of one token
 
     def run(self, module: Op, ctx: PassContext) -> None:
+        if self.optimize not in OPTIMIZE:
+            hint = f"one of: {', '.join(OPTIMIZE)}"
+            raise UsageError(f"nothing is optimised for {self.optimize!r}", code="bad-option", hint=hint)
         target = ctx.target
         assert target is not None, "size needs a target"
         block = module.body
         sizer = Sizer([op for op in block.ops if op.dialect == "flow"], target)
         limit = min(self.max_cores or target.cores, target.cores)
         _require_channels(sizer, target)
-        sizing = sizer.best(limit)
+        sizing = quickest(sizer, limit) if self.optimize == "latency" else sizer.best(limit)
         if sizing is None:
             raise explain(sizer, limit, target)
         shares = {id(port): sizer.channels(port) for port in sizer.ports}
@@ -48,10 +54,10 @@ class Size(Pass):
         _spread_ports(block.find("flow.output"), sizing.frame.width, target)
         frame = sizing.frame
         module.attrs["strips"] = {"width": frame.width, "length": frame.length, "count": frame.count}
-        interval = _report(module, sizing, target)
+        arrivals = _arrivals(block.ops, target)
+        interval = _report(module, sizing, self.optimize, _latency(block.ops, arrivals, target), target)
         for norm in block.find("flow.norm"):
             _size_norm(norm, interval, target)
-        arrivals = _arrivals(block.ops, target)
         for fifo in block.find("flow.fifo"):
             _size_fifo(fifo, interval, arrivals, target)
 
@@ -109,7 +115,7 @@ def _fit_host_channels(port: Op, channels: int) -> None:
         user.set_operand(index, relane.result)
 
 
-def _report(module: Op, sizing: Sizing, target: Target) -> int:
+def _report(module: Op, sizing: Sizing, optimised: str, latency: int, target: Target) -> int:
     """Note what the choice comes to; the slowest kernel's interval (fifos follow the stream's pace)."""
     ops = [op for op in module.body.ops if flow.is_kernel(op) and op.name != "flow.fifo"]
     intervals = {flow.name_of(op): kernel_of(op).interval(target) for op in ops}
@@ -118,6 +124,7 @@ def _report(module: Op, sizing: Sizing, target: Target) -> int:
     ports = ("flow.input", "flow.output", "flow.relane")
     inner = max((intervals[flow.name_of(op)] for op in ops if op.name not in ports), default=0)
     facts: dict[str, Any] = {
+        "optimised_for": optimised,
         "interval_cycles": interval,
         "slowest_kernel": slowest,
         "tokens_per_second": target.clock_ghz * 1e9 / interval,
@@ -125,6 +132,7 @@ def _report(module: Op, sizing: Sizing, target: Target) -> int:
         "host_bound_cycles": host_bound(ops, target),
         "interval_over_area_bound": interval / bound if bound else 0.0,
         "kernels_interval_cycles": inner,
+        "kernels_latency_cycles": latency,
         "cores": sizing.cores,
         "strips": sizing.frame.count,
         "strip_width": sizing.frame.width,
@@ -156,6 +164,12 @@ def _arrivals(ops: list[Op], target: Target) -> dict[Value, int]:
         arrival = max((arrivals[value] for value in op.operands), default=0) + wait
         arrivals.update(dict.fromkeys(op.results, arrival))
     return arrivals
+
+
+def _latency(ops: list[Op], arrivals: dict[Value, int], target: Target) -> int:
+    """Cycles after which a lone token's last word has left the slowest output."""
+    ends = [op for op in ops if op.name == "flow.output"]
+    return max((arrivals[op.operands[0]] + kernel_of(op).latency(target) for op in ends), default=0)
 
 
 def _size_fifo(fifo: Op, interval: int, arrivals: dict[Value, int], target: Target) -> None:

@@ -1,4 +1,4 @@
-"""The shape of one kernel in a strip: the lowest that keeps an interval and its memory.
+"""The shape of one kernel in a strip: the lowest that keeps an interval and its memory, or the one soonest done.
 
 Shapes are attributes of the op (`tiles`, `finishers`, `entry`, `spread`, `across`, `blocks`); blocks of its streams are
 given. Kernels alike in attributes and blocks are searched once.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from compiler.dialects import flow
 from compiler.ir.core import Op, StreamType
@@ -17,6 +18,7 @@ from compiler.kernels.lookup import Lookup
 from compiler.kernels.matvec import Matvec
 from compiler.kernels.table import kernel_of
 from compiler.place.strips import height
+from compiler.size.goal import NO_LIMIT, Goal
 from runtime.stream import Blocks
 from runtime.target import Target
 
@@ -27,17 +29,57 @@ SEARCHED = ("tiles", "finishers", "entry", "spread", "across", "blocks")
 FREE = frozenset((*NAMES, *SEARCHED, "x", "y", "orientation"))
 # Rows above the fewest conceivable that are tried before a matvec is given up: drops and relays cost a little.
 SLACK_ROWS = 1.6
+# Ratios of the counts of rows, and of cores a head, that are tried for the least latency.
+STEP, FINE_STEP = 1.25, 1.12
 MOST_LANES = len(LANE_QUEUES)  # that one core can hear
+
+
+class Shape:
+    """A kernel that one choice of attributes makes; what it costs is found out when it is asked for, once."""
+
+    def __init__(self, kernel: Kernel, attrs: Attrs, target: Target) -> None:
+        self.kernel, self.attrs, self.target = kernel, attrs, target
+
+    @cached_property
+    def cores(self) -> int:
+        return self.kernel.rows * self.kernel.cols
+
+    @cached_property
+    def interval(self) -> int:
+        return self.kernel.interval(self.target)
+
+    @cached_property
+    def latency(self) -> int:
+        return self.kernel.latency(self.target)
+
+    @cached_property
+    def holds(self) -> bool:
+        """Do its cores have the memory, and the queues for what they hear?"""
+        if isinstance(self.kernel, Matvec) and self.kernel.most_lanes > MOST_LANES:
+            return False
+        return self.kernel.memory(self.target) <= self.target.memory_bytes
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A shape that fits: what it takes of a strip's length, its cores, its interval in cycles, its attributes."""
+    """A shape in a strip, and what it takes of the strip's length."""
 
     height: int
-    cores: int
-    interval: int
-    attrs: Attrs
+    shape: Shape
+
+    @property
+    def cores(self) -> int:
+        return self.shape.cores
+
+    @property
+    def interval(self) -> int:
+        """Cycles between two tokens."""
+        return self.shape.interval
+
+    @property
+    def latency(self) -> int:
+        """Cycles of a lone token."""
+        return self.shape.latency
 
 
 class Shapes:
@@ -46,46 +88,60 @@ class Shapes:
     def __init__(self, target: Target) -> None:
         self.target = target
         self._found: dict[object, Fit | None] = {}
-        self._signatures: dict[Op, object] = {}
+        self._tried: dict[object, list[Fit]] = {}
+        self._shapes: dict[object, Shape] = {}
+        self._signatures: dict[Op, int] = {}
+        self._numbers: dict[object, int] = {}
 
-    def best(self, op: Op, blocks: tuple[int, ...], width: int, interval: int) -> Fit | None:
-        """The lowest shape in a strip `width` across with blocks of (operands, results); None if there is none."""
-        signature = self._signatures.get(op)
-        if signature is None:
-            signature = self._signatures[op] = _signature(op)
-        key = signature, blocks, width, interval
+    def best(self, op: Op, blocks: tuple[int, ...], width: int, goal: Goal) -> Fit | None:
+        """The best shape in a strip `width` across with blocks of (operands, results); None if there is none."""
+        signature = self.signature(op)
+        key = signature, blocks, width, goal.interval, goal.price
         if key not in self._found:
-            set_blocks(op, blocks)
-            self._found[key] = self._search(op, width, interval)
+            ranked = sorted(self._fits(op, (signature, blocks), width, goal), key=goal.rank)
+            self._found[key] = next((fit for fit in ranked if fit.shape.holds), None)
         return self._found[key]
 
-    def _search(self, op: Op, width: int, interval: int) -> Fit | None:
-        best: Fit | None = None
-        for attrs in self._choices(op, width, interval):
-            for key in SEARCHED:
-                op.attrs.pop(key, None)
-            op.attrs.update(attrs)
-            kernel = kernel_of(op)
-            if isinstance(kernel, Matvec) and kernel.most_lanes > MOST_LANES:
-                continue
-            try:
-                along = height(kernel, width)
-            except ValueError:
-                continue
-            if kernel.interval(self.target) > interval or kernel.memory(self.target) > self.target.memory_bytes:
-                continue
-            fit = Fit(along, kernel.rows * kernel.cols, kernel.interval(self.target), attrs)
-            if best is None or (fit.height, fit.cores) < (best.height, best.cores):
-                best = fit
-        return best
+    def _fits(self, op: Op, what: tuple[int, tuple[int, ...]], width: int, goal: Goal) -> list[Fit]:
+        """All shapes in question, whatever their memory."""
+        key = *what, width, goal.interval, goal.price is None
+        if key not in self._tried:
+            set_blocks(op, what[1])
+            self._tried[key] = []
+            for attrs in self._choices(op, width, goal):
+                shape = self._shape(op, what, attrs)
+                try:
+                    fit = Fit(height(shape.kernel, width), shape)
+                except ValueError:
+                    continue  # it has no place in such a strip
+                if goal.interval >= NO_LIMIT or fit.interval <= goal.interval:
+                    self._tried[key].append(fit)
+        return self._tried[key]
 
-    def _choices(self, op: Op, width: int, interval: int) -> Iterator[Attrs]:
+    def signature(self, op: Op) -> int:
+        """Equal for ops that have the same shapes at the same costs."""
+        number = self._signatures.get(op)
+        if number is None:
+            number = self._signatures[op] = self._numbers.setdefault(_signature(op), len(self._numbers))
+        return number
+
+    def _shape(self, op: Op, what: tuple[int, tuple[int, ...]], attrs: Attrs) -> Shape:
+        key = *what, tuple(attrs.items())
+        found = self._shapes.get(key)
+        if found is None:
+            for name in SEARCHED:
+                op.attrs.pop(name, None)
+            op.attrs.update(attrs)
+            found = self._shapes[key] = Shape(kernel_of(op), attrs, self.target)
+        return found
+
+    def _choices(self, op: Op, width: int, goal: Goal) -> Iterator[Attrs]:
         """Attributes worth trying; most are right, all are checked."""
         kernel = self._bare(op)
         if isinstance(kernel, Matvec):
-            yield from self._matvec(kernel, width, interval)
+            yield from self._matvec(kernel, width, goal.interval) if goal.price is None else quick_matvec(kernel, width)
         elif isinstance(kernel, Attention):
-            yield from self._attention(kernel, width, interval)
+            yield from self._attention(kernel, width, goal)
         elif isinstance(kernel, Lookup):
             yield from self._lookup(op, kernel)
         else:
@@ -147,21 +203,13 @@ class Shapes:
                 return shaped.tiles
         return 0
 
-    def _attention(self, kernel: Attention, width: int, interval: int) -> Iterator[Attrs]:
-        """The fewest cores a head, rounded so that heads fill rows or rows fill heads."""
-        spread = self._spread(kernel, interval)
-        if not spread:
+    def _attention(self, kernel: Attention, width: int, goal: Goal) -> Iterator[Attrs]:
+        """The fewest cores a head, or from few to many, rounded so that heads fill rows or rows fill heads."""
+        fewest = self._spread(kernel, goal.interval)
+        if not fewest:
             return
-        length = 1 + spread
-        if length <= width:
-            abreast = max(1, min(width // length, kernel.heads))
-            while abreast > 1 and -(-kernel.heads // (abreast - 1)) == -(-kernel.heads // abreast):
-                abreast -= 1
-            yield {"spread": spread, "across": abreast * length}
-        for deep in range(-(-length // width), -(-length // width) + 2):
-            columns = -(-length // deep)
-            if deep > 1 and columns * deep - 1 <= kernel.max_seq:
-                yield {"spread": columns * deep - 1, "across": columns}
+        for spread in (fewest,) if goal.price is None else ladder(fewest, kernel.max_seq, FINE_STEP):
+            yield from _head_shapes(kernel, spread, width)
 
     def _spread(self, kernel: Attention, interval: int) -> int:
         """The fewest cores a head for the interval and the memory; 0 if there are none."""
@@ -194,6 +242,39 @@ class Shapes:
                 yield attrs
                 return
             rows = rows - max(1, rows // 100)
+
+
+def _head_shapes(kernel: Attention, spread: int, width: int) -> Iterator[Attrs]:
+    """With at least `spread` cores a head: heads side by side, or each over several rows."""
+    length = 1 + spread
+    if length <= width:
+        abreast = max(1, min(width // length, kernel.heads))
+        while abreast > 1 and -(-kernel.heads // (abreast - 1)) == -(-kernel.heads // abreast):
+            abreast -= 1
+        yield {"spread": spread, "across": abreast * length}
+    for deep in range(-(-length // width), -(-length // width) + 2):
+        columns = -(-length // deep)
+        if deep > 1 and columns * deep - 1 <= kernel.max_seq:
+            yield {"spread": columns * deep - 1, "across": columns}
+
+
+def quick_matvec(kernel: Matvec, width: int) -> Iterator[Attrs]:
+    """From few rows, whose cores have much to do, to many, whose partial sums have a long way; nothing to wait for
+    elsewhere, so no finishers."""
+    for tiles in ladder(1, kernel.x.features, STEP):
+        if tiles <= width:
+            yield {"tiles": tiles, "entry": "edge"}
+        if kernel.cols <= width:
+            yield {"tiles": tiles, "entry": "diagonal"}
+
+
+def ladder(low: int, high: int, step: float) -> list[int]:
+    """Whole numbers from `low` to `high`, each about `step` times the one before."""
+    found, at = [], float(low)
+    while at < high:
+        found.append(round(at))
+        at = max(at * step, at + 1)
+    return [*found, high]
 
 
 def set_blocks(op: Op, blocks: tuple[int, ...]) -> None:

@@ -1,4 +1,5 @@
 """Choosing strips, lanes and shapes: the smallest interval with which all kernels still find room on the wafer.
+(`size/quick.py` has the least latency instead, with the same means.)
 
 For an interval and a width of strips, streams with a line of cores lie on as many lanes as fit across, the others on
 those that make their kernels lowest, and every kernel takes its lowest shape; the packer then says whether the strips
@@ -17,15 +18,16 @@ from compiler.ir.core import Op, Value
 from compiler.kernels.relane import Relane
 from compiler.place.strips import Frame, bins, compact, fill, span
 from compiler.size.classes import StreamClass, find_classes
-from compiler.size.shapes import SEARCHED, Fit, Shapes, set_blocks
+from compiler.size.goal import NO_LIMIT, Goal
+from compiler.size.shapes import SEARCHED, Fit, Shapes, ladder, set_blocks
 from runtime.stream import Blocks
 from runtime.target import Target
 
-NO_LIMIT = 1 << 30
 PORTS = ("flow.input", "flow.output")
 PRECISION = 1.004  # ratio of intervals at which the bisection stops
 NARROWEST, WIDEST = 1, 256  # strips worth trying, in cores across
 MANY = 30  # strips, beyond which not every number is tried
+LANE_STEP = 1.4  # ratio of the counts of lanes tried for the least latency
 WIDE = 16  # features per host channel beyond which no matvec feeds a port directly
 
 
@@ -46,6 +48,7 @@ class Sizer:
 
     def __init__(self, ops: list[Op], target: Target) -> None:
         self.target = target
+        self.order = ops
         self.ports = [op for op in ops if op.name in PORTS]
         self.ops = [op for op in ops if flow.is_kernel(op) and op.name not in PORTS]
         self.classes = find_classes(ops)
@@ -54,7 +57,7 @@ class Sizer:
 
     def best(self, max_cores: int) -> Sizing | None:
         """The smallest interval on at most `max_cores` cores, and for it the fewest cores; None if nothing fits."""
-        frames = list(self._frames())
+        frames = list(self.frames())
         floor = self._floor()
         sizing, frames = self._at(NO_LIMIT, frames, max_cores)
         if sizing is None:
@@ -72,17 +75,17 @@ class Sizer:
                 fast = middle
             else:
                 slow, sizing, frames = found.interval, found, left
-        every = [found for frame in frames if (found := self.try_frame(frame, slow, max_cores))]
+        every = [found for frame in frames if (found := self.try_frame(frame, Goal(slow), max_cores))]
         best = min(every, key=lambda s: (s.cores, s.frame.width, s.frame.count), default=sizing)
         frame = compact(best.frame, best.heights, self.target.defects, self.target, bool(self.ports))
         return replace(best, frame=frame)
 
     def smallest(self) -> Sizing | None:
         """A choice with few cores, whatever its interval; None if nothing fits."""
-        every = [found for frame in self._frames() if (found := self.try_frame(frame, NO_LIMIT, NO_LIMIT))]
+        every = [found for frame in self.frames() if (found := self.try_frame(frame, Goal(), NO_LIMIT))]
         return min(every, key=lambda s: s.cores, default=None)
 
-    def _frames(self) -> Iterator[Frame]:
+    def frames(self) -> Iterator[Frame]:
         """Widths that use the wafer well, from narrow to wide."""
         across, along = span(self.target, bool(self.ports))
         counts = [*range(1, MANY), *(round(MANY * 1.2**step) for step in range(30))]
@@ -93,79 +96,90 @@ class Sizer:
     def _at(self, interval: int, frames: list[Frame], max_cores: int) -> tuple[Sizing | None, list[Frame]]:
         """A sizing for the interval, and the frames that may still serve smaller ones, the one found first."""
         for number, frame in enumerate(frames):
-            found = self.try_frame(frame, interval, max_cores)
+            found = self.try_frame(frame, Goal(interval), max_cores)
             if found is not None:
                 return found, [frame, *frames[number + 1 :]]
         return None, frames
 
-    def try_frame(self, frame: Frame, interval: int, max_cores: int) -> Sizing | None:
-        """All kernels sized for the interval and these strips, if they find room."""
-        blocks = self._choose_blocks(frame, interval)
+    def try_frame(self, frame: Frame, goal: Goal, max_cores: int) -> Sizing | None:
+        """All kernels sized for the goal and these strips, if they find room."""
+        wishes = self.wishes(frame, goal)
+        if wishes is None or wishes.cores > max_cores:
+            return None
+        heights = wishes.heights
+        if sum(heights) > frame.length * frame.count or max(heights, default=0) > frame.length:
+            return None
+        free = bins(frame, self.target.defects, self.target, bool(self.ports))
+        return wishes if fill(heights, free) is not None else None
+
+    def wishes(self, frame: Frame, goal: Goal) -> Sizing | None:
+        """All kernels sized for the goal and these strips, whether or not they find room; None if one has no shape."""
+        blocks = self._choose_blocks(frame, goal)
         if blocks is None:
             return None
         fits = {}
         for op in self.ops:
-            fit = self._fit(op, blocks, frame, interval)
+            fit = self._fit(op, blocks, frame, goal)
             if fit is None:
                 return None
             fits[op] = fit
-        relanes = self._relanes(blocks)
+        relanes = self.relanes(blocks)
         cores = sum(fit.cores for fit in fits.values()) + sum(relane.rows * relane.cols for relane in relanes)
         heights = [fit.height for fit in fits.values()]
         heights += [1 for relane in relanes if relane.cols <= frame.width]
-        if cores > max_cores or sum(heights) > frame.length * frame.count or max(heights, default=0) > frame.length:
-            return None
-        free = bins(frame, self.target.defects, self.target, bool(self.ports))
-        if fill(heights, free) is None:
-            return None
         intervals = [fit.interval for fit in fits.values()] + [relane.interval(self.target) for relane in relanes]
         worst = max([self._port_interval(), *intervals])
-        if worst > max(interval, self._port_interval()):
+        if worst > max(goal.interval, self._port_interval()):
             return None
         return Sizing(frame, tuple(blocks), fits, cores, worst, tuple(heights))
 
-    def _choose_blocks(self, frame: Frame, interval: int) -> list[int] | None:
-        """A block for every class: those with lines first, then the others in order, each for the lowest kernels."""
+    def _choose_blocks(self, frame: Frame, goal: Goal) -> list[int] | None:
+        """A block for every class: those with lines first, then the others in order, each for the best kernels."""
         blocks = [0] * len(self.classes)
         for i, cls in enumerate(self.classes):
             if len(cls.choices) == 1:
                 blocks[i] = cls.choices[0]
             elif cls.has_line and not cls.choices:
-                blocks[i] = -(-cls.features // min(cls.features, frame.width))
+                blocks[i] = -(-cls.features // min(cls.features, goal.lanes or frame.width))
         for i in range(len(blocks)):
             if not blocks[i]:
-                best = self._lowest(i, blocks, frame, interval)
+                best = self._best_block(i, blocks, frame, goal)
                 if best is None:
                     return None
                 blocks[i] = best
         return blocks
 
-    def _lowest(self, index: int, blocks: list[int], frame: Frame, interval: int) -> int | None:
-        """The block of a class that makes its kernels lowest together; None if none of those tried fits."""
+    def _best_block(self, index: int, blocks: list[int], frame: Frame, goal: Goal) -> int | None:
+        """The block of a class that makes its kernels best together; None if none of those tried fits."""
         cls = self.classes[index]
-        best: tuple[int, int, int] | None = None
-        for block in cls.choices or self._candidates(index, blocks, frame, interval):
+        best: tuple[float, int, int] | None = None
+        for block in cls.choices or self._candidates(index, blocks, frame, goal):
             blocks[index] = block
-            fits = [self._fit(op, blocks, frame, interval) for op in cls.kernels if self._decided(op, blocks)]
+            fits = [self._fit(op, blocks, frame, goal) for op in cls.kernels if self._decided(op, blocks)]
             blocks[index] = 0
-            found = [fit for fit in fits if fit is not None]
+            found = [goal.rank(fit) for fit in fits if fit is not None]
             relanes = [relane for port in cls.kernels if (relane := self._relane(port, block))]
-            in_time = all(relane.interval(self.target) <= interval for relane in relanes)
+            in_time = all(relane.interval(self.target) <= goal.interval for relane in relanes)
             if len(found) == len(fits) and in_time:
-                rank = (sum(fit.height for fit in found), sum(fit.cores for fit in found), block)
+                waiting = 0 if goal.price is None else sum(relane.latency(self.target) for relane in relanes)
+                rank = (sum(first for first, _ in found) + waiting, sum(cores for _, cores in found), block)
                 best = rank if best is None else min(best, rank)
         return best[2] if best else None
 
-    def _candidates(self, index: int, blocks: list[int], frame: Frame, interval: int) -> list[int]:
+    def _candidates(self, index: int, blocks: list[int], frame: Frame, goal: Goal) -> list[int]:
         """Blocks worth trying for a class without lines: as many lanes as the strip is wide or half as wide, and the
-        fewest with which its producer stands turned, and a few more."""
+        fewest with which its producer stands turned, and a few more; for latency, up to as many as it is long."""
         cls = self.classes[index]
         lanes = {min(cls.features, frame.width), max(1, min(cls.features, frame.width) // 2)}
-        fewest = self._fewest_lanes(index, blocks, frame, interval)
+        fewest = self._fewest_lanes(index, blocks, frame, goal.interval)
         lanes |= {min(cls.features, fewest + more) for more in range(4)} if fewest else set()
+        if goal.price is not None and fewest:
+            lanes |= set(ladder(fewest, min(cls.features, frame.width), LANE_STEP))
         for port in (op for op in cls.kernels if op.name in PORTS):  # full rows of relanes
             channels = max(1, self.channels(port))
-            lanes |= {min(cls.features, (-(-fewest // channels) + more) * channels) for more in range(3) if fewest}
+            rows = {-(-fewest // channels) + more for more in range(3) if fewest}
+            rows |= {count // channels for count in lanes if goal.price is not None and count >= channels}
+            lanes |= {min(cls.features, row * channels) for row in rows}
         return sorted({-(-cls.features // count) for count in lanes})
 
     def _fewest_lanes(self, index: int, blocks: list[int], frame: Frame, interval: int) -> int:
@@ -178,7 +192,7 @@ class Sizer:
         def holds(lanes: int) -> bool:
             trial = [*blocks]
             trial[index] = -(-cls.features // lanes)
-            return self._fit(producer, trial, frame, interval) is not None
+            return self._fit(producer, trial, frame, Goal(interval)) is not None
 
         high = min(cls.features, frame.length)
         if not holds(high):
@@ -195,10 +209,10 @@ class Sizer:
             return False
         return all(self._class_of[value] == but or blocks[self._class_of[value]] for value in _values(op))
 
-    def _fit(self, op: Op, blocks: Sequence[int], frame: Frame, interval: int) -> Fit | None:
+    def _fit(self, op: Op, blocks: Sequence[int], frame: Frame, goal: Goal) -> Fit | None:
         own = tuple(blocks[self._class_of[value]] for value in _values(op))
         beside = any(relane.cols > frame.width for relane in self._relanes_of(op, blocks))
-        return self.shapes.best(op, own, frame.width - beside, interval)
+        return self.shapes.best(op, own, frame.width - beside, goal)
 
     def _relanes_of(self, op: Op, blocks: Sequence[int]) -> list[Relane]:
         """Relanes between what a kernel sends and the host; one longer than a strip is wide stands beside it."""
@@ -214,11 +228,11 @@ class Sizer:
     def _has_shape(self, op: Op) -> bool:
         indices = list(dict.fromkeys(self._class_of[value] for value in _values(op)))
         blocks = [0] * len(self.classes)
-        for frame in self._frames():
+        for frame in self.frames():
             for choice in itertools.product(*(self._ladder(self.classes[index], frame) for index in indices)):
                 for index, block in zip(indices, choice, strict=True):
                     blocks[index] = block
-                fit = self._fit(op, blocks, frame, NO_LIMIT)
+                fit = self._fit(op, blocks, frame, Goal())
                 if fit is not None and fit.height <= frame.length:
                     return True
         return False
@@ -236,7 +250,7 @@ class Sizer:
             set_blocks(op, tuple(sizing.blocks[self._class_of[value]] for value in _values(op)))
             for key in SEARCHED:
                 op.attrs.pop(key, None)
-            op.attrs.update(fit.attrs)
+            op.attrs.update(fit.shape.attrs)
         for cls, block in zip(self.classes, sizing.blocks, strict=True):
             for value in cls.streams:
                 if value.op is not None and value.op not in sizing.fits:
@@ -277,11 +291,14 @@ class Sizer:
             return None
         return Relane(blocks, -(-blocks.lanes // channels), port.name == "flow.output")
 
-    def _relanes(self, blocks: Sequence[int]) -> list[Relane]:
+    def relane_of(self, port: Op, blocks: Sequence[int]) -> Relane | None:
+        """The relane of a port, if it needs one."""
+        value = port.result if port.results else port.operands[0]
+        return self._relane(port, blocks[self._class_of[value]])
+
+    def relanes(self, blocks: Sequence[int]) -> list[Relane]:
         """The relanes of all ports."""
-        values = ((port, port.result if port.results else port.operands[0]) for port in self.ports)
-        found = (self._relane(port, blocks[self._class_of[value]]) for port, value in values)
-        return [relane for relane in found if relane is not None]
+        return [relane for port in self.ports if (relane := self.relane_of(port, blocks)) is not None]
 
 
 def _values(op: Op) -> tuple[Value, ...]:

@@ -23,6 +23,7 @@ PHASE_OF_OPTION = {
     "max_seq": "flow",
     "slots": "flow",
     "max_cores": "size",
+    "optimize": "size",
     "seed": "place",
     "margin": "place",
     "deterministic_limit": "place",
@@ -87,6 +88,10 @@ def add_compiler_options(parser: argparse.ArgumentParser, *, seed: bool) -> None
     )
     group.add_argument("--slots", type=natural, metavar="N", help="sequences whose caches the image holds at once (1)")
     group.add_argument("--max-cores", type=natural, metavar="N", help="use at most N cores (all that make it faster)")
+    group.add_argument(
+        "--optimize", choices=("throughput", "latency"),
+        help="throughput: the fewest cycles between tokens in a row; latency: the fewest of a lone token (throughput)",
+    )  # fmt: skip
     if seed:
         group.add_argument("--seed", dest="placer_seed", type=int, metavar="N", help="of the placer (0)")
     group.add_argument(

@@ -239,6 +239,11 @@ def summary_text(facts: dict[str, Any]) -> str:
             f"  interval   {size['interval_cycles']:,} cycles per token (slowest: {size['slowest_kernel']}); predicted "
             f"{size['tokens_per_second']:,.0f} tokens/s at {facts['clock_ghz']} GHz"
         )
+    if "kernels_latency_cycles" in facts["size"]:
+        lines.append(
+            f"  latency    {size['kernels_latency_cycles']:,} cycles of a lone token in kernels, without wires; "
+            f"optimised for {size['optimised_for']}"
+        )
     if facts["place"]:
         lines.append(_placement_text(facts["place"]))
     return "\n".join(

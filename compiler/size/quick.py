@@ -1,0 +1,103 @@
+"""Choosing strips, lanes and shapes for the least latency: the cycles of a lone token on its way through all kernels.
+
+Narrow strips have room for many kernels, wide ones make them lower; few lanes make the chains along a norm short, many
+the work on each. So widths and lanes are tried in steps. For a pair of them every kernel takes the shape whose latency
+is least, with a price on the length of strip it takes: at the least, the hops that a wire over it costs, at the most
+what makes all kernels as low as they can be. The smallest price with which the packer finds room is bisected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from compiler.dialects import flow
+from compiler.ir.core import Op, Value
+from compiler.kernels.base import hop
+from compiler.kernels.table import kernel_of
+from compiler.place.strips import Frame, compact
+from compiler.size.goal import Goal
+from compiler.size.shapes import ladder
+from compiler.size.sizing import Sizer, Sizing
+
+WIDER = 1.5  # least ratio of the widths of strips that are tried
+FEWER = 1.5  # ratio of the lanes
+DEAREST = 1e7  # cycles for a row of a strip: above any latency
+SAME = 1.1  # ratio of prices at which the bisection stops
+
+
+def quickest(sizer: Sizer, max_cores: int) -> Sizing | None:
+    """The least latency found on at most `max_cores` cores, then the fewest cores; None if nothing fits."""
+    cheapest = float(sizer.target.hop_cycles)
+    ideal = []
+    for frame, lanes in _pairs(sizer):
+        wishes = sizer.wishes(frame, Goal(price=cheapest, lanes=lanes))
+        if wishes is not None:
+            ideal.append((latency(sizer, wishes), frame.width, lanes, frame))
+    best: Sizing | None = None
+    for least, _, lanes, frame in sorted(ideal, key=lambda entry: entry[:3]):
+        if best is not None and least >= latency(sizer, best):
+            break
+        found = _affordable(sizer, frame, lanes, max_cores)
+        if found is not None:
+            best = found if best is None else min(best, found, key=lambda s: (latency(sizer, s), s.cores))
+    if best is None:
+        return None
+    frame = compact(best.frame, best.heights, sizer.target.defects, sizer.target, bool(sizer.ports))
+    return replace(best, frame=frame)
+
+
+def _pairs(sizer: Sizer) -> Iterator[tuple[Frame, int]]:
+    """Strips, and lanes for the streams with a line of cores."""
+    last = 0.0
+    most = max((cls.features for cls in sizer.classes if cls.has_line and not cls.choices), default=1)
+    for frame in sizer.frames():
+        if frame.width < last * WIDER:
+            continue
+        last = frame.width
+        for lanes in ladder(1, min(most, frame.width), FEWER):
+            yield frame, lanes
+
+
+def _affordable(sizer: Sizer, frame: Frame, lanes: int, max_cores: int) -> Sizing | None:
+    """With the smallest price for which there is room, if there is one."""
+    low = float(sizer.target.hop_cycles)
+    best = sizer.try_frame(frame, Goal(price=low, lanes=lanes), max_cores)
+    if best is not None:
+        return best
+    high = DEAREST
+    best = sizer.try_frame(frame, Goal(price=high, lanes=lanes), max_cores)
+    while best is not None and high > low * SAME:
+        middle = (low * high) ** 0.5
+        found = sizer.try_frame(frame, Goal(price=middle, lanes=lanes), max_cores)
+        low, high, best = (low, middle, found) if found else (middle, high, best)
+    return best
+
+
+def latency(sizer: Sizer, sizing: Sizing) -> int:
+    """Cycles of a lone token from the host to the host, along the slowest way.
+
+    Kernels by their closed forms; wires, which nobody has routed yet, as long as the kernel they lead to is high.
+    """
+    wire = hop(sizer.target)
+    arrivals: dict[Value, int] = {}
+    last = 0
+    for op in sizer.order:
+        begin = max((arrivals[value] for value in op.operands), default=0)
+        fit = sizing.fits.get(op)
+        if fit is not None:
+            own = 0 if op.name == "flow.fifo" else fit.latency
+            begin += wire + fit.height * sizer.target.hop_cycles + own
+        elif flow.is_kernel(op):
+            begin += _port(sizer, op, sizing)
+        arrivals.update(dict.fromkeys(op.results, begin))
+        last = max(last, begin)
+    return last
+
+
+def _port(sizer: Sizer, port: Op, sizing: Sizing) -> int:
+    """Of a host port and the relane before it."""
+    relane = sizer.relane_of(port, sizing.blocks)
+    if relane is None:
+        return kernel_of(port).latency(sizer.target)
+    return relane.latency(sizer.target)
