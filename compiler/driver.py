@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from compiler import pipelines
+from compiler.deadline import Deadline
 from compiler.ir.core import IRError, Op
 from compiler.ir.parser import parse_module
 from compiler.ir.passes import Hook, Pass, PassContext, PassManager, Progress, no_progress, parse_pipeline
@@ -17,7 +19,7 @@ from compiler.place.demands import Demands, read_constraints, read_placement, to
 from compiler.resources import ResourceStore
 from runtime import defects
 from runtime import target as targets
-from runtime.errors import InfeasibleError, InputError, UsageError
+from runtime.errors import InfeasibleError, InputError, Lever, LimitError, UsageError
 from runtime.image import Image
 from runtime.target import Target
 
@@ -35,7 +37,7 @@ class Options:
     seed: int = 0
     margin: int = 3  # free cores around every kernel, where the target has room
     deterministic_limit: float = 12.0  # of the placer, in OR-tools' deterministic time
-    time_limit: float = 0.0  # of the placer, in seconds of wall clock; 0: none
+    time_limit: float = 0.0  # of sizing, placing and routing together, in seconds of wall clock; 0: none
     defects: str = ""  # file: the target's dead cores, see runtime.defects
     fix_placement: str = ""  # file: where kernels stand, see compiler.place.demands
     constraints: str = ""  # file: regions and keep-outs
@@ -68,7 +70,7 @@ def lower(
     target = _target(module, phase, options)
     if "place" in ahead:
         _note_demands(module, options)
-    ctx = PassContext(resources, target, progress)
+    ctx = PassContext(resources, target, progress, Deadline(options.time_limit or math.inf))
     wanted = ahead[: ahead.index(to) + 1] if to in ahead else []
     passes = [(name, number, step) for name in wanted for number, step in enumerate(_passes(name, options), 1)]
     steps = passes[_passes_done(module) :]
@@ -94,10 +96,25 @@ def lower(
     except InfeasibleError as error:
         if before_flow and not error.levers and error.code == "does-not-fit":
             progress("looking for what would fit", 0, 0)
-            error.levers = levers(lambda changed: _at_flow(before_flow, resources, changed, target), options, target)
+            error.levers = _levers(before_flow, resources, options, target, ctx.deadline)
             error.hint = "" if error.levers else error.hint  # what was tried says more
         raise
     return target
+
+
+def _levers(
+    text: str, resources: ResourceStore, options: Options, target: Target, deadline: Deadline
+) -> tuple[Lever, ...]:
+    """What would make the module at phase fuse fit, if there is time to find out."""
+
+    def lower_to_flow(changed: Options) -> Op:
+        deadline.check("size", "nothing fits, and what would was still being looked for")
+        return _at_flow(text, resources, changed, target)
+
+    try:
+        return levers(lower_to_flow, options, target)
+    except LimitError:
+        return ()
 
 
 def _at_flow(text: str, resources: ResourceStore, options: Options, target: Target) -> Op:
@@ -158,7 +175,6 @@ def _passes(phase: str, options: Options) -> list[Pass]:
             "seed": options.seed,
             "margin": options.margin,
             "deterministic-limit": options.deterministic_limit,
-            "time-limit": options.time_limit,
         },
     }
     steps = []

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from compiler.deadline import NEVER, Deadline
 from compiler.ir.core import Op
 from compiler.ir.options import QUOTED, kind_words, option_kinds, option_name, option_text, read_option
 from compiler.ir.printer import print_module
@@ -42,11 +43,15 @@ def no_progress(what: str, done: int, total: int) -> None:
 
 @dataclass
 class PassContext:
-    """What passes share besides the module. `report` collects what people want to know of the compilation (JSON)."""
+    """What passes share besides the module. `report` collects what people want to know of the compilation (JSON).
+
+    `deadline` is for the searches: sizing, placing and routing.
+    """
 
     resources: ResourceStore = field(default_factory=ResourceStore)
     target: Target | None = None
     progress: Progress = no_progress
+    deadline: Deadline = NEVER
     report: dict[str, Any] = field(default_factory=dict)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,6 +21,9 @@ from runtime.defects import Rect
 from runtime.errors import InfeasibleError
 from runtime.target import Target
 
+PLACED_BY = 0.5  # share of a time limit after which a placement is not improved any more: routing needs the rest
+INSTANT = 1e-6  # seconds in which nothing is improved
+
 
 @register
 @dataclass(frozen=True)
@@ -32,7 +36,6 @@ class Place(Pass):
     seed: int = 0
     margin: int = 3  # free cores around every kernel, where the target has room: bundles of lanes turn there
     deterministic_limit: float = 12.0  # OR-tools' deterministic time, about seconds; 0: constructive placement only
-    time_limit: float = 0.0  # seconds of wall clock after which the best so far is taken; 0: none
 
     def run(self, module: Op, ctx: PassContext) -> None:
         assert ctx.target is not None, "place needs a target"
@@ -79,6 +82,7 @@ class Place(Pass):
     def _search(self, module: Op, netlist: Netlist, constraints: Constraints, ctx: PassContext) -> None:
         """Where the user wants kernels somewhere, or nobody sized them for strips."""
         assert ctx.target is not None
+        left = ctx.deadline.left(PLACED_BY)
         result = place(
             netlist.footprints,
             netlist.nets,
@@ -86,7 +90,7 @@ class Place(Pass):
             seed=self.seed,
             margin=self.margin,
             deterministic_limit=self.deterministic_limit,
-            time_limit=self.time_limit,
+            time_limit=0.0 if math.isinf(left) else max(left, INSTANT),
             constraints=constraints,
             progress=lambda done, total: ctx.progress("place: windows", done, total),
         )

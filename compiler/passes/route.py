@@ -28,13 +28,19 @@ class Route(Pass):
         assert ctx.target is not None, "route needs a target"
         netlist = Netlist(module)
         places = netlist.places()
+
+        def watch(done: int, total: int) -> None:
+            ctx.deadline.check("route", f"{done:,} of {total:,} channels have a route")
+            ctx.progress("route: channels", done, total)
+
+        ctx.deadline.check("route", "it has not begun")
         result = route(
             netlist.footprints,
             places,
             netlist.nets,
             ctx.target,
             capacity=_capacity(module, netlist),
-            progress=lambda done, total: ctx.progress("route: channels", done, total),
+            progress=watch,
         )
         for channel in result.channels:
             net = netlist.nets[channel.net]

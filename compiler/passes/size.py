@@ -44,7 +44,8 @@ class Size(Pass):
         sizer = Sizer([op for op in block.ops if op.dialect == "flow"], target)
         limit = min(self.max_cores or target.cores, target.cores)
         _require_channels(sizer, target)
-        sizing = quickest(sizer, limit) if self.optimize == "latency" else sizer.best(limit)
+        search = quickest if self.optimize == "latency" else Sizer.best
+        sizing = search(sizer, limit, ctx.deadline)
         if sizing is None:
             raise explain(sizer, limit, target)
         shares = {id(port): sizer.channels(port) for port in sizer.ports}

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from compiler.deadline import NEVER, Deadline
 from compiler.dialects import flow
 from compiler.ir.core import Op, Value
 from compiler.kernels.base import hop
@@ -18,7 +19,7 @@ from compiler.kernels.table import kernel_of
 from compiler.place.strips import Frame, compact
 from compiler.size.goal import Goal
 from compiler.size.shapes import ladder
-from compiler.size.sizing import Sizer, Sizing
+from compiler.size.sizing import SIZED_BY, Sizer, Sizing
 
 WIDER = 1.5  # least ratio of the widths of strips that are tried
 FEWER = 1.5  # ratio of the lanes
@@ -26,23 +27,31 @@ DEAREST = 1e7  # cycles for a row of a strip: above any latency
 SAME = 1.1  # ratio of prices at which the bisection stops
 
 
-def quickest(sizer: Sizer, max_cores: int) -> Sizing | None:
-    """The least latency found on at most `max_cores` cores, then the fewest cores; None if nothing fits."""
+def quickest(sizer: Sizer, max_cores: int, deadline: Deadline = NEVER) -> Sizing | None:
+    """The least latency found on at most `max_cores` cores, then the fewest cores; None if nothing fits.
+
+    After its share of the time, the best so far; where time or room is too short for any, what `Sizer.best` finds.
+    Raises LimitError if nothing was found when all time is over.
+    """
     cheapest = float(sizer.target.hop_cycles)
-    ideal = []
+    ideal: list[tuple[int, int, int, Frame]] = []
     for frame, lanes in _pairs(sizer):
+        if ideal and deadline.passed(SIZED_BY / 2):
+            break
+        deadline.check("size", f"no shapes were found for strips up to {frame.width} wide")
         wishes = sizer.wishes(frame, Goal(price=cheapest, lanes=lanes))
         if wishes is not None:
             ideal.append((latency(sizer, wishes), frame.width, lanes, frame))
     best: Sizing | None = None
     for least, _, lanes, frame in sorted(ideal, key=lambda entry: entry[:3]):
-        if best is not None and least >= latency(sizer, best):
+        if best is not None and (least >= latency(sizer, best) or deadline.passed(SIZED_BY)):
             break
+        deadline.check("size", "no widths and lanes that were tried hold the program")
         found = _affordable(sizer, frame, lanes, max_cores)
         if found is not None:
             best = found if best is None else min(best, found, key=lambda s: (latency(sizer, s), s.cores))
-    if best is None:
-        return None
+    if best is None:  # where all is tight, only what takes the least room may fit
+        return sizer.best(max_cores, deadline)
     frame = compact(best.frame, best.heights, sizer.target.defects, sizer.target, bool(sizer.ports))
     return replace(best, frame=frame)
 

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from compiler.deadline import NEVER, Deadline
 from compiler.dialects import flow
 from compiler.ir.core import Op, Value
 from compiler.kernels.relane import Relane
@@ -24,6 +25,7 @@ from runtime.stream import Blocks
 from runtime.target import Target
 
 PORTS = ("flow.input", "flow.output")
+SIZED_BY = 0.25  # share of a time limit after which the best sizes so far are taken: routing needs the most
 PRECISION = 1.004  # ratio of intervals at which the bisection stops
 NARROWEST, WIDEST = 1, 256  # strips worth trying, in cores across
 MANY = 30  # strips, beyond which not every number is tried
@@ -55,27 +57,35 @@ class Sizer:
         self.shapes = Shapes(target)
         self._class_of = {value: i for i, cls in enumerate(self.classes) for value in cls.streams}
 
-    def best(self, max_cores: int) -> Sizing | None:
-        """The smallest interval on at most `max_cores` cores, and for it the fewest cores; None if nothing fits."""
+    def best(self, max_cores: int, deadline: Deadline = NEVER) -> Sizing | None:
+        """The smallest interval on at most `max_cores` cores, and for it the fewest cores; None if nothing fits.
+
+        After its share of the time the best so far. Raises LimitError if there is none when all time is over.
+        """
         frames = list(self.frames())
         floor = self._floor()
-        sizing, frames = self._at(NO_LIMIT, frames, max_cores)
+        sizing, frames = self._at(NO_LIMIT, frames, max_cores, deadline)
         if sizing is None:
             return None
         slow, fast = sizing.interval, floor
-        at_floor, left = self._at(floor, frames, max_cores)
+        at_floor, left = self._at(floor, frames, max_cores, deadline, anytime=True)
         if at_floor is not None:
             slow, sizing, frames = floor, at_floor, left
-        while slow > fast * PRECISION and slow > floor:
+        while slow > fast * PRECISION and slow > floor and not deadline.passed(SIZED_BY):
             middle = int(math.sqrt(slow * fast))
             if middle <= fast:
                 break
-            found, left = self._at(middle, frames, max_cores)
+            found, left = self._at(middle, frames, max_cores, deadline, anytime=True)
             if found is None:
                 fast = middle
             else:
                 slow, sizing, frames = found.interval, found, left
-        every = [found for frame in frames if (found := self.try_frame(frame, Goal(slow), max_cores))]
+        every = []
+        for frame in frames:
+            if deadline.passed(SIZED_BY):
+                break
+            found = self.try_frame(frame, Goal(slow), max_cores)
+            every += [found] if found else []
         best = min(every, key=lambda s: (s.cores, s.frame.width, s.frame.count), default=sizing)
         frame = compact(best.frame, best.heights, self.target.defects, self.target, bool(self.ports))
         return replace(best, frame=frame)
@@ -93,9 +103,17 @@ class Sizer:
         for width in sorted(w for w in widths if w <= WIDEST):
             yield Frame(width, along, across // width)
 
-    def _at(self, interval: int, frames: list[Frame], max_cores: int) -> tuple[Sizing | None, list[Frame]]:
-        """A sizing for the interval, and the frames that may still serve smaller ones, the one found first."""
+    def _at(
+        self, interval: int, frames: list[Frame], max_cores: int, deadline: Deadline, *, anytime: bool = False
+    ) -> tuple[Sizing | None, list[Frame]]:
+        """A sizing for the interval, and the frames that may still serve smaller ones, the one found first.
+
+        With `anytime` none is found once the share of the time is over.
+        """
         for number, frame in enumerate(frames):
+            if anytime and deadline.passed(SIZED_BY):
+                return None, frames
+            deadline.check("size", f"{number} of {len(frames)} widths of strips were tried, and none holds the program")
             found = self.try_frame(frame, Goal(interval), max_cores)
             if found is not None:
                 return found, [frame, *frames[number + 1 :]]

@@ -27,7 +27,7 @@ PHASE_OF_OPTION = {
     "seed": "place",
     "margin": "place",
     "deterministic_limit": "place",
-    "time_limit": "place",
+    "time_limit": "route",
     "defects": "size",
     "fix_placement": "place",
     "constraints": "place",
@@ -105,7 +105,7 @@ def add_compiler_options(parser: argparse.ArgumentParser, *, seed: bool) -> None
     )
     group.add_argument(
         "--time-limit", type=float, metavar="SECONDS",
-        help="of the placer, wall clock: what it has then is taken, and another run may place differently (none)",
+        help="of sizing, placing and routing, wall clock: what they have then is taken, or exit 4 (none)",
     )  # fmt: skip
     group.add_argument("--defects", metavar="FILE", help="dead cores to go around; see `wsec target defects`")
     group.add_argument(

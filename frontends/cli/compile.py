@@ -88,7 +88,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from frontends.cli import toolchain
 
     if options.time_limit and not args.quiet:
-        console.err("note: with --time-limit another run may place kernels differently; --deterministic-limit may not")
+        console.err("note: with --time-limit another run may give another image; without it none does")
     opened = toolchain.open_module(args.model, weights=args.weights, progress=console.progress)
     _require_ahead(given, str(opened.module.attrs.get("phase", "import")))
     if args.compile_to is not None:
