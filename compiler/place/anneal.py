@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.place.jit import called, entry
-from compiler.place.layout import FAR, lay_out, recombine, root_size
+from compiler.place.layout import FAR, lay_out, own_slot, recombine, root_size
 from compiler.place.moves import agrees, draw, first_row, propose
 from compiler.place.slicing import DEPTH, FIELDS, KEY, KIND, LEAF, PARENT, ROW, SLACK, SPARE, Ints
 from compiler.place.tables import Tables
@@ -39,17 +39,23 @@ class State(NamedTuple):
     limit: Longs  # (3) index into limits
     span: Longs  # (2) the limits it may use: first, behind the last
     cost: npt.NDArray[np.float64]  # (2) current, best
-    wide: Ints  # (2, nodes, h)
-    high: Ints  # (2, nodes, w)
-    wide_row: Ints  # (2, kernels, h)
-    high_row: Ints  # (2, kernels, w)
-    current: Longs  # (nodes) which of the two curves counts
+    wide: Ints  # (slots, h), see `layout`
+    high: Ints  # (slots, w)
+    wide_row: Ints  # (slots of leaves, h)
+    high_row: Ints  # (slots of leaves, w)
+    current: Longs  # (nodes) slots
     version: Longs  # (nodes) the same for the proposal
     dirty: Longs  # (nodes)
     order: Longs  # (nodes) scratch
     stack: Longs  # (nodes, 5) scratch
     box: Longs  # (kernels, 4) x, y, width, height
     row: Longs  # (2, kernels) of the proposal, of the current state
+    chosen: Longs  # (kernels, 2) the slot, and the length there, that row[0] was chosen for
+    size: Longs  # (kernels, 2) of row[0]; so are time, pins, given, wanted
+    time: npt.NDArray[np.float64]  # (kernels)
+    pins: Longs  # (kernels, pins, 2)
+    given: Longs  # (kernels, entries, 2)
+    wanted: Longs  # (kernels, entries, 2)
     place: Longs  # (kernels, 2) low corners
     random: npt.NDArray[np.uint64]  # (1)
 
@@ -58,16 +64,19 @@ def new_state(tables: Tables, tree: Ints, limit: int, seed: int) -> State:
     """A state for `tree`; `start` must follow."""
     kernels = tables.part.shape[1]
     nodes = tree.shape[1]
-    h, w = tables.wide.shape[1], tables.high.shape[1]
+
+    def slots(curves: Ints, own: int) -> Ints:
+        return np.concatenate([curves, np.zeros((own, curves.shape[1]), dtype=np.int32)])
+
     return State(
         trees=np.stack([tree] * 3),
         limit=np.full(3, limit, dtype=np.int64),
         span=np.array([0, len(tables.limits)], dtype=np.int64),
         cost=np.zeros(2),
-        wide=np.zeros((2, nodes, h), dtype=np.int32),
-        high=np.zeros((2, nodes, w), dtype=np.int32),
-        wide_row=np.zeros((2, kernels, h), dtype=np.int32),
-        high_row=np.zeros((2, kernels, w), dtype=np.int32),
+        wide=slots(tables.wide, 2 * nodes),
+        high=slots(tables.high, 2 * nodes),
+        wide_row=slots(tables.wide_row, 2 * kernels),
+        high_row=slots(tables.high_row, 2 * kernels),
         current=np.zeros(nodes, dtype=np.int64),
         version=np.zeros(nodes, dtype=np.int64),
         dirty=np.zeros(nodes, dtype=np.int64),
@@ -75,6 +84,12 @@ def new_state(tables: Tables, tree: Ints, limit: int, seed: int) -> State:
         stack=np.zeros((nodes, 5), dtype=np.int64),
         box=np.zeros((kernels, 4), dtype=np.int64),
         row=np.zeros((2, kernels), dtype=np.int64),
+        chosen=np.zeros((kernels, 2), dtype=np.int64),
+        size=np.zeros((kernels, 2), dtype=np.int64),
+        time=np.zeros(kernels),
+        pins=np.zeros((kernels, *tables.pins.shape[1:]), dtype=np.int64),
+        given=np.zeros((kernels, *tables.given.shape[1:]), dtype=np.int64),
+        wanted=np.zeros((kernels, *tables.wanted.shape[1:]), dtype=np.int64),
         place=np.zeros((kernels, 2), dtype=np.int64),
         random=np.array([(seed * 0x9E3779B97F4A7C15 + 0x1234567) % (1 << 64) | 1], dtype=np.uint64),
     )
@@ -87,18 +102,16 @@ def new_tree(kernels: int) -> Ints:
 
 @called
 def fill_leaf(v: int, key: int, depth: int, t: int, tables: Tables, state: State) -> None:
-    """The curves of kernel v for limit t, held to the first `depth` entries of `key`, into its proposal."""
-    lay = 1 - state.current[v]
-    state.version[v] = lay
+    """The curves of kernel v for limit t, held to the first `depth` entries of `key`, for its proposal."""
     part = tables.part[t, v]
-    wide, high = state.wide[lay, v], state.high[lay, v]
-    wide_row, high_row = state.wide_row[lay, v], state.high_row[lay, v]
     if depth == 0:
-        wide[:] = tables.wide[part]
-        high[:] = tables.high[part]
-        wide_row[:] = tables.wide_row[part]
-        high_row[:] = tables.high_row[part]
+        state.version[v] = part
         return
+    slot = own_slot(v, tables.wide.shape[0], state.current)
+    state.version[v] = slot
+    state.chosen[v, 0] = -1
+    wide, high = state.wide[slot], state.high[slot]
+    wide_row, high_row = state.wide_row[slot], state.high_row[slot]
     wide[:] = FAR
     high[:] = FAR
     row = first_row(tables, part, key, depth)
@@ -126,49 +139,72 @@ def choose_shapes(tree: Ints, n: int, tables: Tables, state: State) -> float:
     """Shape and low corner of every kernel inside its box; returns the largest time, or -1 where a box fits none."""
     time = 0.0
     for v in range(n):
-        x, y, w, h = state.box[v, 0], state.box[v, 1], state.box[v, 2], state.box[v, 3]
-        lay = state.version[v]
+        w, h = state.box[v, 2], state.box[v, 3]
+        slot = state.version[v]
         in_row = tree[KIND, tree[PARENT, v]] == ROW
-        if (in_row and state.wide[lay, v, h] > w) or (not in_row and state.high[lay, v, w] > h):
+        length = h if in_row else -1 - w
+        if state.chosen[v, 0] != slot or state.chosen[v, 1] != length:
+            row = state.wide_row[slot, h] if in_row else state.high_row[slot, w]
+            state.chosen[v, 0] = slot if row >= 0 else -1
+            if row < 0:
+                return -1.0
+            state.chosen[v, 1] = length
+            take_row(v, row, tables, state)
+        dx, dy = w - state.size[v, 0], h - state.size[v, 1]
+        if dx < 0 or dy < 0:
             return -1.0
-        row = state.wide_row[lay, v, h] if in_row else state.high_row[lay, v, w]
-        state.row[0, v] = row
         gene = tree[SLACK, v]
-        state.place[v, 0] = x + (w - tables.size[row, 0]) * (gene % 3) // 2
-        state.place[v, 1] = y + (h - tables.size[row, 1]) * (gene // 3) // 2
-        time = max(time, tables.time[row])
+        state.place[v, 0] = state.box[v, 0] + dx * (gene % 3) // 2
+        state.place[v, 1] = state.box[v, 1] + dy * (gene // 3) // 2
+        time = max(time, state.time[v])
     return time
 
 
 @called
-def wiring(tables: Tables, row: Longs, place: Longs, entries: int) -> tuple[int, int]:
-    """(weighted wire length in half cores, adapters in the first `entries` entries) of the shapes `row` at `place`."""
+def take_row(v: int, row: int, tables: Tables, state: State) -> None:
+    """Copy what counts of a shape to where the shapes of all kernels lie together."""
+    state.row[0, v] = row
+    state.size[v, 0] = tables.size[row, 0]
+    state.size[v, 1] = tables.size[row, 1]
+    state.time[v] = tables.time[row]
+    for p in range(tables.pins.shape[1]):
+        state.pins[v, p, 0] = tables.pins[row, p, 0]
+        state.pins[v, p, 1] = tables.pins[row, p, 1]
+    for e in range(tables.given.shape[1]):
+        for i in range(2):
+            state.given[v, e, i] = tables.given[row, e, i]
+            state.wanted[v, e, i] = tables.wanted[row, e, i]
+
+
+@called
+def wiring(tables: Tables, state: State, entries: int) -> tuple[int, int]:
+    """(weighted wire length in half cores, adapters in the first `entries` entries) of the proposal."""
+    place, pins, given, wanted = state.place, state.pins, state.given, state.wanted
     wire = 0
     adapters = 0
     for i in range(tables.net.shape[0]):
         a, b = tables.net[i, 0], tables.net[i, 1]
-        ra, rb = row[a], row[b]
         pa, pb = tables.net[i, 2], tables.net[i, 3]
-        dx = 2 * (place[a, 0] - place[b, 0]) + tables.pins[ra, pa, 0] - tables.pins[rb, pb, 0]
-        dy = 2 * (place[a, 1] - place[b, 1]) + tables.pins[ra, pa, 1] - tables.pins[rb, pb, 1]
+        dx = 2 * (place[a, 0] - place[b, 0]) + pins[a, pa, 0] - pins[b, pb, 0]
+        dy = 2 * (place[a, 1] - place[b, 1]) + pins[a, pa, 1] - pins[b, pb, 1]
         wire += (abs(dx) + abs(dy)) * tables.net[i, 4]
         for e in range(entries):
-            if tables.given[ra, e, 0] > tables.wanted[rb, e, 1] or tables.given[ra, e, 1] < tables.wanted[rb, e, 0]:
+            if given[a, e, 0] > wanted[b, e, 1] or given[a, e, 1] < wanted[b, e, 0]:
                 adapters += 1
     return wire, adapters
 
 
 @called
-def covered(tables: Tables, row: Longs, place: Longs) -> int:
+def covered(tables: Tables, size: Longs, place: Longs) -> int:
     """Cores of obstacles under kernels."""
     total = 0
     for o in range(tables.obstacle.shape[0]):
         x0, y0 = tables.obstacle[o, 0], tables.obstacle[o, 1]
         x1, y1 = x0 + tables.obstacle[o, 2], y0 + tables.obstacle[o, 3]
-        for v in range(row.shape[0]):
+        for v in range(size.shape[0]):
             x, y = place[v, 0], place[v, 1]
-            w = min(x1, x + tables.size[row[v], 0]) - max(x0, x)
-            h = min(y1, y + tables.size[row[v], 1]) - max(y0, y)
+            w = min(x1, x + size[v, 0]) - max(x0, x)
+            h = min(y1, y + size[v, 1]) - max(y0, y)
             if w > 0 and h > 0:
                 total += min(w, h)
     return total
@@ -180,7 +216,7 @@ def measure(
 ) -> tuple[float, int]:
     """(cost, overflow) of the proposal; the cost is not worked out where it must exceed `bar`."""
     over, w, h = root_size(tree, n, state.high, state.version, width, height)
-    if h >= state.wide.shape[2]:
+    if h >= state.wide.shape[1]:
         return NEVER, over
     price = over * weights.overflow
     if price > bar:
@@ -193,11 +229,11 @@ def measure(
     if price > bar:
         return NEVER, over
     if tables.obstacle.shape[0]:
-        under = covered(tables, state.row[0], state.place)
+        under = covered(tables, state.size, state.place)
         over += under
         price += under * weights.overflow
     entries = tables.given.shape[1] if weights.adapter > 0 else 0
-    wire, adapters = wiring(tables, state.row[0], state.place, entries)
+    wire, adapters = wiring(tables, state, entries)
     return price + weights.wire * 0.5 * wire + weights.adapter * adapters, over
 
 
@@ -215,10 +251,15 @@ def start(tables: Tables, state: State, width: int, height: int, weights: Weight
     """Work out curves and cost of the tree in `state`; must precede `anneal`."""
     tree = state.trees[0]
     n = tables.part.shape[1]
-    state.version[:] = state.current
+    state.current[:] = -1
+    state.version[:] = -1
+    state.chosen[:] = -1
     state.trees[1, KIND] = SPARE
     refresh_leaves(tree, n, state.limit[0], tables, state)
-    recombine(tree, state.trees[1], n, state.wide, state.high, state.current, state.version, state.dirty, state.order)
+    parts = tables.wide.shape[0]
+    recombine(
+        tree, state.trees[1], n, parts, state.wide, state.high, state.current, state.version, state.dirty, state.order
+    )
     cost, over = measure(tree, n, tables, state, width, height, weights, NEVER)
     state.current[:] = state.version
     state.dirty[:] = 0
@@ -255,8 +296,8 @@ def anneal(
                         fill_leaf(v, tree[KEY, v], tree[DEPTH, v], t, tables, state)
             if new != t or state.dirty[n] != 0:
                 recombine(
-                    tree, state.trees[1], n, state.wide, state.high, state.current, state.version,
-                    state.dirty, state.order,
+                    tree, state.trees[1], n, tables.wide.shape[0], state.wide, state.high, state.current,
+                    state.version, state.dirty, state.order,
                 )  # fmt: skip
             u = (draw(state.random, 1 << 24) + 1) / (1 << 24)
             bar = state.cost[0] - heat * np.log(u)

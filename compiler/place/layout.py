@@ -1,9 +1,10 @@
 """From a slicing tree to boxes: shape curves up the tree, positions down it, in compiled code.
 
 Curves (L. Stockmeyer, "Optimal orientations of cells in slicing floorplan designs", 1983) are dense arrays, lengths
-being small integers: `wide[., v, h]` is the least width of node v when it may be h high, `high[., v, w]` the least
+being small integers: `wide[slot, h]` is the least width of a node when it may be h high, `high[slot, w]` the least
 height when it may be w wide. Side by side the former add up, on top of each other the latter; one is the inverse of
-the other. Each node has two versions of both; `current` tells which counts, `version` which does for a proposal.
+the other. The first slots are the curves of the tables' parts, which leaves share; then come two of each node's own.
+`current[v]` is the slot of node v, `version[v]` the one for a proposal.
 """
 
 from __future__ import annotations
@@ -23,6 +24,13 @@ FAR = 1 << 20  # a length nothing fits in; a thousand of them still add up in 32
 
 
 @called
+def own_slot(v: int, parts: int, current: Flags) -> int:
+    """The slot of v's own two, behind those of the parts, that is not current."""
+    slot = parts + 2 * v
+    return slot + 1 if current[v] == slot else slot
+
+
+@called
 def invert(curve: Ints, out: Ints) -> None:
     """out[w] = the least h with curve[h] <= w, for a falling curve; FAR where there is none."""
     end = out.shape[0]
@@ -36,15 +44,15 @@ def invert(curve: Ints, out: Ints) -> None:
 @called
 def combine(tree: Ints, v: int, wide: Ints, high: Ints, version: Flags) -> None:
     """The curves of inner node v from its children's, into `version[v]`."""
-    lay = version[v]
+    slot = version[v]
     if tree[KIND, v] == ROW:
-        total, other = wide[lay, v], high[lay, v]
+        total, other = wide[slot], high[slot]
     else:
-        total, other = high[lay, v], wide[lay, v]
+        total, other = high[slot], wide[slot]
     total[:] = 0
     child = tree[FIRST, v]
     while child >= 0:
-        part = wide[version[child], child] if tree[KIND, v] == ROW else high[version[child], child]
+        part = wide[version[child]] if tree[KIND, v] == ROW else high[version[child]]
         for i in range(total.shape[0]):
             total[i] += part[i]
         child = tree[NEXT, child]
@@ -52,10 +60,12 @@ def combine(tree: Ints, v: int, wide: Ints, high: Ints, version: Flags) -> None:
 
 
 @called
-def adjust(tree: Ints, base: Ints, v: int, wide: Ints, high: Ints, current: Flags, version: Flags) -> None:
+def adjust(
+    tree: Ints, base: Ints, v: int, parts: int, wide: Ints, high: Ints, current: Flags, version: Flags
+) -> None:
     """The curves of inner node v, from those it has in `base`, the tree before the change, where that is less work."""
     if base[KIND, v] != tree[KIND, v]:
-        version[v] = 1 - current[v]
+        version[v] = own_slot(v, parts, current)
         combine(tree, v, wide, high, version)
         return
     kept, added, removed = 0, 0, 0
@@ -73,27 +83,27 @@ def adjust(tree: Ints, base: Ints, v: int, wide: Ints, high: Ints, current: Flag
         child = base[NEXT, child]
     if added + removed == 0:
         return
-    lay, old = 1 - current[v], current[v]
-    version[v] = lay
+    slot, old = own_slot(v, parts, current), current[v]
+    version[v] = slot
     if added + removed >= kept:
         combine(tree, v, wide, high, version)
         return
     if tree[KIND, v] == ROW:
-        curves, total, other = wide, wide[lay, v], high[lay, v]
+        curves, total, other = wide, wide[slot], high[slot]
     else:
-        curves, total, other = high, high[lay, v], wide[lay, v]
-    total[:] = curves[old, v]
+        curves, total, other = high, high[slot], wide[slot]
+    total[:] = curves[old]
     child = tree[FIRST, v]
     while child >= 0:
         if base[PARENT, child] != v or version[child] != current[child]:
-            part = curves[version[child], child]
+            part = curves[version[child]]
             for i in range(total.shape[0]):
                 total[i] += part[i]
         child = tree[NEXT, child]
     child = base[FIRST, v]
     while child >= 0:
         if tree[PARENT, child] != v or version[child] != current[child]:
-            part = curves[current[child], child]
+            part = curves[current[child]]
             for i in range(total.shape[0]):
                 total[i] -= part[i]
         child = base[NEXT, child]
@@ -105,6 +115,7 @@ def recombine(
     tree: Ints,
     base: Ints,
     root: int,
+    parts: int,
     wide: Ints,
     high: Ints,
     current: Flags,
@@ -125,7 +136,7 @@ def recombine(
                 count += 1
             child = tree[NEXT, child]
     for i in range(count - 1, 0, -1):
-        adjust(tree, base, order[i], wide, high, current, version)
+        adjust(tree, base, order[i], parts, wide, high, current, version)
 
 
 @called
@@ -133,13 +144,13 @@ def root_size(tree: Ints, root: int, high: Ints, version: Flags, width: int, hei
     """The width in [width, ...) that keeps the root's overflow least, and the height then needed."""
     best = 1 << 29
     best_w, best_h = width, 0
-    for w in range(width, high.shape[2]):
+    for w in range(width, high.shape[1]):
         if w - width >= best:
             break
         h = 0
         child = tree[FIRST, root]
         while child >= 0:
-            h += high[version[child], child, w]
+            h += high[version[child], w]
             child = tree[NEXT, child]
         over = w - width + max(0, h - height)
         if over < best:
@@ -189,7 +200,7 @@ def lay_out(
         count = 0
         child = tree[FIRST, v]
         while child >= 0:
-            total += wide[version[child], child, h] if in_row else high[version[child], child, w]
+            total += wide[version[child], h] if in_row else high[version[child], w]
             count += 1
             child = tree[NEXT, child]
         slack = (w if in_row else h) - total
@@ -200,12 +211,12 @@ def lay_out(
             offset, extra = share(gene, slack, count, index)
             if in_row:
                 x += offset
-                size = wide[version[child], child, h] + extra
+                size = wide[version[child], h] + extra
                 cx, cy, cw, ch = x, y, size, h
                 x += size
             else:
                 y += offset
-                size = high[version[child], child, w] + extra
+                size = high[version[child], w] + extra
                 cx, cy, cw, ch = x, y, w, size
                 y += size
             if tree[KIND, child] == LEAF:

@@ -131,7 +131,7 @@ class Choice:
             return np.where(values >= 0, values + offset, -1).astype(np.int32)
 
         wanted = np.concatenate([table.protocol_in for table in shapes])
-        keys, key = np.unique(wanted[:, :, 1], axis=0, return_inverse=True)
+        keys, key = distinct(wanted[:, :, 1])
         near = [
             [e.sink if e.source == v else e.source for e in problem.nets if v in (e.source, e.sink)]
             for v in range(len(problem.kernels))
@@ -218,12 +218,24 @@ def pareto(table: ShapeTable) -> Longs:
     return order[keep]
 
 
+def distinct(rows: Ints) -> tuple[Ints, Longs]:
+    """(the distinct rows in order, which of them each row is); `np.unique` along an axis is many times slower."""
+    number = np.zeros(len(rows), dtype=np.int64)
+    for column in rows.T:
+        values = np.unique(column)
+        number = number * len(values) + np.searchsorted(values, column)
+        number = np.searchsorted(np.unique(number), number)
+    first = np.zeros(int(number.max(initial=-1)) + 1, dtype=np.int64)
+    first[number[::-1]] = np.arange(len(rows))[::-1]
+    return rows[first], number
+
+
 def curve(first: Ints, second: Ints, length: int) -> tuple[Ints, Ints]:
     """(least `first` when `second` is at most i, the row of it) for i in 0..length-1."""
-    values = np.full(length, FAR, dtype=np.int32)
-    rows = np.full(length, -1, dtype=np.int32)
-    for row in np.lexsort((-first, second)):
-        if second[row] < length and first[row] < values[second[row]]:
-            values[second[row] :] = first[row]
-            rows[second[row] :] = row
-    return values, rows
+    order = np.lexsort((first, second))
+    least = np.minimum.accumulate(first[order]) if len(order) else first
+    falls = order[np.concatenate([np.ones(len(order[:1]), dtype=np.bool_), least[1:] < least[:-1]])]
+    step = np.searchsorted(second[falls], np.arange(length), side="right")
+    values = np.concatenate([[FAR], first[falls]])[step]
+    rows = np.concatenate([[-1], falls])[step]
+    return values.astype(np.int32), rows.astype(np.int32)
