@@ -38,7 +38,8 @@ class State(NamedTuple):
     trees: Ints  # (3, fields, nodes)
     limit: Longs  # (3) index into limits
     span: Longs  # (2) the limits it may use: first, behind the last
-    cost: npt.NDArray[np.float64]  # (2) current, best
+    cost: npt.NDArray[np.float64]  # (2) current without the price of overflow, best
+    over: Longs  # (1) overflow of the current state, in cores
     wide: Ints  # (slots, h), see `layout`
     high: Ints  # (slots, w)
     wide_row: Ints  # (slots of leaves, h)
@@ -73,6 +74,7 @@ def new_state(tables: Tables, tree: Ints, limit: int, seed: int) -> State:
         limit=np.full(3, limit, dtype=np.int64),
         span=np.array([0, len(tables.limits)], dtype=np.int64),
         cost=np.zeros(2),
+        over=np.zeros(1, dtype=np.int64),
         wide=slots(tables.wide, 2 * nodes),
         high=slots(tables.high, 2 * nodes),
         wide_row=slots(tables.wide_row, 2 * kernels),
@@ -214,27 +216,28 @@ def covered(tables: Tables, size: Longs, place: Longs) -> int:
 def measure(
     tree: Ints, n: int, tables: Tables, state: State, width: int, height: int, weights: Weights, bar: float
 ) -> tuple[float, int]:
-    """(cost, overflow) of the proposal; the cost is not worked out where it must exceed `bar`."""
+    """(cost without the price of overflow, overflow) of the proposal; (NEVER, .) where both together exceed `bar`."""
     over, w, h = root_size(tree, n, state.high, state.version, width, height)
     if h >= state.wide.shape[1]:
         return NEVER, over
-    price = over * weights.overflow
-    if price > bar:
+    bar -= over * weights.overflow
+    if bar < 0:
         return NEVER, over
     lay_out(tree, n, n, state.wide, state.high, state.version, w, max(h, height), state.box, state.stack)
     time = choose_shapes(tree, n, tables, state)
     if time < 0:
         return NEVER, over
-    price += weights.time * time
+    price = weights.time * time
     if price > bar:
         return NEVER, over
     if tables.obstacle.shape[0]:
         under = covered(tables, state.size, state.place)
         over += under
-        price += under * weights.overflow
+        bar -= under * weights.overflow
     entries = tables.given.shape[1] if weights.adapter > 0 else 0
     wire, adapters = wiring(tables, state, entries)
-    return price + weights.wire * 0.5 * wire + weights.adapter * adapters, over
+    price += weights.wire * 0.5 * wire + weights.adapter * adapters
+    return (price if price <= bar else NEVER), over
 
 
 @called
@@ -265,6 +268,7 @@ def start(tables: Tables, state: State, width: int, height: int, weights: Weight
     state.dirty[:] = 0
     state.row[1] = state.row[0]
     state.cost[0] = cost
+    state.over[0] = over
     state.cost[1] = cost if over == 0 else NEVER
     state.trees[1] = tree
     state.trees[2] = tree
@@ -300,13 +304,14 @@ def anneal(
                     state.version, state.dirty, state.order,
                 )  # fmt: skip
             u = (draw(state.random, 1 << 24) + 1) / (1 << 24)
-            bar = state.cost[0] - heat * np.log(u)
+            bar = state.cost[0] + state.over[0] * weights.overflow - heat * np.log(u)
             cost, over = measure(tree, n, tables, state, width, height, weights, bar)
-            if cost <= bar and cost < NEVER:
+            if cost < NEVER:
                 accepted += 1
                 state.current[:] = state.version
                 state.limit[1] = new
                 state.cost[0] = cost
+                state.over[0] = over
                 state.trees[1] = tree
                 state.row[1] = state.row[0]
                 if over == 0 and cost < state.cost[1]:

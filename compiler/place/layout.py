@@ -60,54 +60,40 @@ def combine(tree: Ints, v: int, wide: Ints, high: Ints, version: Flags) -> None:
 
 
 @called
-def adjust(
-    tree: Ints, base: Ints, v: int, parts: int, wide: Ints, high: Ints, current: Flags, version: Flags
-) -> None:
-    """The curves of inner node v, from those it has in `base`, the tree before the change, where that is less work."""
+def accumulate(total: Ints, first: Ints, second: Ints, sign: int) -> None:
+    """total = first + sign * second."""
+    for i in range(total.shape[0]):
+        total[i] = first[i] + sign * second[i]
+
+
+@called
+def adjust(tree: Ints, base: Ints, v: int, parts: int, wide: Ints, high: Ints, current: Flags, version: Flags) -> None:
+    """The curves of inner node v, from those it has in `base`, the tree before the change, if it was there."""
     if base[KIND, v] != tree[KIND, v]:
         version[v] = own_slot(v, parts, current)
         combine(tree, v, wide, high, version)
         return
-    kept, added, removed = 0, 0, 0
-    child = tree[FIRST, v]
-    while child >= 0:
-        if base[PARENT, child] == v and version[child] == current[child]:
-            kept += 1
-        else:
-            added += 1
-        child = tree[NEXT, child]
-    child = base[FIRST, v]
-    while child >= 0:
-        if tree[PARENT, child] != v or version[child] != current[child]:
-            removed += 1
-        child = base[NEXT, child]
-    if added + removed == 0:
-        return
     slot, old = own_slot(v, parts, current), current[v]
-    version[v] = slot
-    if added + removed >= kept:
-        combine(tree, v, wide, high, version)
-        return
     if tree[KIND, v] == ROW:
         curves, total, other = wide, wide[slot], high[slot]
     else:
         curves, total, other = high, high[slot], wide[slot]
-    total[:] = curves[old]
+    changes = 0
     child = tree[FIRST, v]
     while child >= 0:
         if base[PARENT, child] != v or version[child] != current[child]:
-            part = curves[version[child]]
-            for i in range(total.shape[0]):
-                total[i] += part[i]
+            accumulate(total, curves[old] if changes == 0 else total, curves[version[child]], 1)
+            changes += 1
         child = tree[NEXT, child]
     child = base[FIRST, v]
     while child >= 0:
         if tree[PARENT, child] != v or version[child] != current[child]:
-            part = curves[current[child]]
-            for i in range(total.shape[0]):
-                total[i] -= part[i]
+            accumulate(total, curves[old] if changes == 0 else total, curves[current[child]], -1)
+            changes += 1
         child = base[NEXT, child]
-    invert(total, other)
+    if changes:
+        version[v] = slot
+        invert(total, other)
 
 
 @called

@@ -125,34 +125,46 @@ def rows_tree(order: Sequence[int], starts: Sequence[int]) -> Ints:
 
 
 def orders(kernels: int, nets: Sequence[Net], count: int, seed: int) -> list[Longs]:
-    """Up to `count` orders in which sources come before sinks: the given one if it is, then random depth-first ones.
+    """Up to `count` orders in which sources come before sinks: depth first, chains kept together, ties at random.
 
-    Nets that close a cycle are passed over.
+    Where nets close a cycle it is entered at its first kernel.
     """
     random = np.random.default_rng(seed)
     follow: list[list[int]] = [[] for _ in range(kernels)]
-    for net in nets:
-        if net.source < net.sink:
-            follow[net.source].append(net.sink)
-    found = [np.arange(kernels, dtype=np.int64)]
-    for _ in range(4 * count):
+    for source, sink in sorted({(net.source, net.sink) for net in nets if net.source != net.sink}):
+        follow[source].append(sink)
+    found: list[Longs] = []
+    for attempt in range(4 * count):
         if len(found) >= count:
             break
-        waiting = [sum(v in sinks for sinks in follow) for v in range(kernels)]
-        ready = [v for v in range(kernels) if waiting[v] == 0]
-        random.shuffle(ready)
-        order = []
-        while ready:
-            v = ready.pop()
-            order.append(v)
-            opened = []
-            for sink in dict.fromkeys(follow[v]):
-                waiting[sink] -= 1
-                if waiting[sink] == 0:
-                    opened.append(sink)
-            random.shuffle(opened)
-            ready += opened
-        candidate = np.array(order, dtype=np.int64)
+        candidate = _depth_first(follow, random if attempt else None)
         if not any(np.array_equal(candidate, known) for known in found):
             found.append(candidate)
     return found
+
+
+def _depth_first(follow: Sequence[Sequence[int]], random: np.random.Generator | None) -> Longs:
+    """A kernel comes as soon as all its sources have, right behind the last of them if it can."""
+    waiting = np.bincount([sink for sinks in follow for sink in sinks], minlength=len(follow))
+    left = set(range(len(follow)))
+    ready = [v for v in range(len(follow)) if waiting[v] == 0]
+    if random:
+        random.shuffle(ready)
+    order: list[int] = []
+    while left:
+        if not ready:
+            ready = [min(left)]
+        v = ready.pop()
+        if v not in left:
+            continue
+        left.discard(v)
+        order.append(v)
+        opened = []
+        for sink in follow[v]:
+            waiting[sink] -= 1
+            if waiting[sink] == 0 and sink in left:
+                opened.append(sink)
+        if random:
+            random.shuffle(opened)
+        ready += opened
+    return np.array(order, dtype=np.int64)

@@ -61,12 +61,12 @@ class Part:
 
 @dataclass
 class Builder:
-    """Makes tables for lists of time limits and remembers the parts it has made."""
+    """Makes tables for lists of time limits; without `protocols` of the shapes that matter for their size only."""
 
     problem: Problem
+    protocols: bool = True
     sources: list[ShapeSource] = field(init=False)
     kind: Longs = field(init=False)  # (kernels) index into sources
-    _parts: dict[tuple[int, float], Part] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         kinds: dict[ShapeSource, int] = {}
@@ -89,23 +89,25 @@ class Builder:
     def choice(self, limits: Floats) -> Choice:
         """Tables for these limits, which ascend."""
         numbers: dict[tuple[int, float], int] = {}
+        parts: list[Part] = []
         part = np.empty((len(limits), len(self.kind)), dtype=np.int64)
         for kind, source in enumerate(self.sources):
             steps = source.times(float(limits[0]), float(limits[-1]))
             for t, limit in enumerate(limits):
                 step = int(np.searchsorted(steps, limit + 1e-9, side="right"))
                 name = (kind, float(limits[0]) if step == 0 else float(steps[step - 1]))
-                if name not in self._parts:
-                    self._parts[name] = self._part(self.shapes(*name))
-                part[t, self.kind == kind] = numbers.setdefault(name, len(numbers))
-        return Choice.of(self.problem, limits, part, [self._parts[name] for name in numbers])
+                if name not in numbers:
+                    numbers[name] = len(parts)
+                    parts.append(self._part(self.shapes(*name)))
+                part[t, self.kind == kind] = numbers[name]
+        return Choice.of(self.problem, limits, part, parts)
 
     def _part(self, table: ShapeTable) -> Part:
         margin, region = self.problem.margin, self.problem.region
         frontier = table.take(pareto(table))
         h_end = round(region.height * (1 + OVERHANG)) + margin + 2
         w_end = round(region.width * (1 + OVERHANG)) + margin + 2
-        if self.problem.objective.adapter and len(frontier):
+        if self.protocols and self.problem.objective.adapter and len(frontier):
             narrowest, _ = curve(frontier.width, frontier.height, h_end)
             table = table.take((table.width <= region.width) & (table.height <= region.height))
             factor, extra = ROOMY

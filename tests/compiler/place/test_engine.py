@@ -15,6 +15,7 @@ from compiler.place.bounds import bounds
 from compiler.place.engine import solve
 from compiler.place.exact import improve
 from compiler.place.problem import (
+    Net,
     Objective,
     Placement,
     Problem,
@@ -24,6 +25,7 @@ from compiler.place.problem import (
     terms,
     violations,
 )
+from compiler.place.rows import orders
 from compiler.place.tables import Builder, pareto
 from frontends.ispd2020.kgraph import parse_case
 from frontends.ispd2020.problem import problem_of
@@ -113,6 +115,21 @@ def test_more_effort_does_not_hurt_and_search_beats_rows(contest: Problem) -> No
     result = solve(contest, deterministic_limit=4 * EFFORT)
     rows = next(line for line in result.log if line.stage == "rows")
     assert result.terms.score < rows.terms.score
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_orders_follow_the_nets_whatever_the_numbers_of_kernels(seed: int) -> None:
+    nets = [Net(7, 3), Net(3, 5), Net(5, 0), Net(3, 0), Net(0, 6), Net(6, 1), Net(6, 2), Net(2, 4), Net(1, 4)]
+    found = orders(8, nets, 4, seed)
+    assert len(found) == 2  # only the order of 1 and 2 is free
+    for order in found:
+        place = np.argsort(order)
+        assert all(place[net.source] < place[net.sink] for net in nets)
+
+
+def test_an_order_of_a_cycle_has_every_kernel_once() -> None:
+    order = orders(4, [Net(0, 1), Net(1, 2), Net(2, 1), Net(2, 3)], 1, 0)[0]
+    assert sorted(order.tolist()) == [0, 1, 2, 3]
 
 
 def test_same_placement_with_one_and_two_workers(contest: Problem) -> None:
