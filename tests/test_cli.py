@@ -310,7 +310,7 @@ def test_external_data_outside_the_folder(refused: Any, gpt: Path, tmp_path: Pat
 
 
 def test_model_too_large_for_the_target(refused: Any, gpt: Path, tmp_path: Path) -> None:
-    words = ["needs at least", "cores", "mini-32x32 has 1024 cores", "limit is 20"]
+    words = ["a search found take", "cores", "mini-32x32 has 1024 cores", "limit is 20"]
     refused(3, words, "compile", gpt, "-o", tmp_path / "m.wse", "--max-cores", "20", *FLAGS)
 
 

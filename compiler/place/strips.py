@@ -120,21 +120,26 @@ def _best_subset(items: Sequence[int], heights: Sequence[int], room: int) -> lis
 
 
 def compact(frame: Frame, heights: Sequence[int], obstacles: Sequence[Box], target: Target, ports: bool) -> Frame:
-    """Strips of the same width, no more and no longer than makes a nearly square rectangle, none of them empty."""
+    """Strips of the same width, no more and no longer than makes a nearly square rectangle.
+
+    If possible such that none is empty. The last may be where obstacles leave it no bin for the last kernels.
+    """
     total, ends = sum(heights), 2 * (frame.width // TURN)
     length = ends + float(max([*heights, math.isqrt(total * frame.width), 1]))
+    spare = frame
     while length <= frame.length:
         for count in range(max(1, int(total / length)), frame.count + 1):
             trial = replace(frame, length=int(length), count=count)
             if fill(heights, bins(trial, obstacles, target, ports)) is not None:
                 if _ends_last(trial, heights, obstacles, target, ports):
                     return trial
+                spare = min(spare, trial, key=lambda f: f.length * f.count)
                 break
         length *= 1.03
     for count in range(1, frame.count):
         if _ends_last(replace(frame, count=count), heights, obstacles, target, ports):
             return replace(frame, count=count)
-    return frame
+    return spare
 
 
 def _ends_last(frame: Frame, heights: Sequence[int], obstacles: Sequence[Box], target: Target, ports: bool) -> bool:

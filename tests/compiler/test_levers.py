@@ -11,13 +11,15 @@ import pytest
 from compiler.dialects import flow
 from compiler.driver import Options, lower
 from compiler.kernels.table import kernel_of
-from compiler.size.explain import least_bytes
-from runtime.errors import InfeasibleError, Lever
+from compiler.size.explain import least_bytes, least_cores
+from runtime import target as targets
+from runtime.errors import InfeasibleError, Lever, Shortage
 from runtime.target import TARGET_DIR
 from tests.random_gpt import Shape, random_gpt
 
 SHAPE = Shape(layers=1, heads=2, head_dim=16, hidden=256, vocab=2000, positions=1024)
 MINI = Options("mini-32x32")
+TARGET = targets.load("mini-32x32")
 
 
 def refused(shape: Shape, options: Options) -> InfeasibleError:
@@ -46,8 +48,13 @@ def changed(options: Options, lever: Lever) -> Options:
 
 def fewest(shape: Shape) -> int:
     """Cores without which the model finds no sizes."""
-    (short,) = [s for s in refused(shape, dataclasses.replace(MINI, max_cores=1)).shortages if s.resource == "cores"]
-    return short.demand
+    return shortage(refused(shape, dataclasses.replace(MINI, max_cores=1)), "cores of the smallest sizes").demand
+
+
+def shortage(error: InfeasibleError, resource: str) -> Shortage:
+    """The only one of this resource."""
+    (short,) = [short for short in error.shortages if short.resource == resource]
+    return short
 
 
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
@@ -90,6 +97,49 @@ def test_too_many_bytes_are_proved_by_counting() -> None:
     assert [need for _, need in short.demands] == sorted((need for _, need in short.demands), reverse=True)
     assert sum(need for _, need in short.demands) <= short.demand
     assert {"lookup0", "attention0"} <= {name for name, _ in short.demands}
+
+
+def test_too_few_cores_are_proved_where_weights_and_caches_alone_want_more() -> None:
+    """Just below the sum of all kernels' least areas it is proved; from there on up to the sizes found, searched."""
+    short = shortage(refused(SHAPE, dataclasses.replace(MINI, max_cores=1)), "cores")
+    assert "no two kernels share a core" in short.proof and "search" not in short.proof
+    by_kernel = dict(short.demands)
+    assert by_kernel["attention0"] == 2 * (1 + 3)  # per head 2 * 16 * 1024 * 4 bytes on cores of 48 KiB, and a feeder
+    assert short.demand < fewest(SHAPE)
+    proved = refused(SHAPE, dataclasses.replace(MINI, max_cores=short.demand - 1))
+    assert f"the model needs at least {short.demand} cores" in proved.message
+    searched = refused(SHAPE, dataclasses.replace(MINI, max_cores=short.demand))
+    assert {entry.resource for entry in searched.shortages} == {"cores of the smallest sizes"}
+    assert "found by a search, not proved" in searched.shortages[0].proof and "at least" not in searched.message
+
+
+def test_a_kernel_larger_than_the_wafer_is_proved() -> None:
+    """Caches of 115 MB on a wafer of 50 MB; what other kernels only found no shape for is not claimed with it."""
+    error = refused(Shape(layers=1, heads=3, head_dim=8, hidden=50, vocab=61, positions=600_000), MINI)
+    short = {entry.where: entry for entry in error.shortages if entry.resource == "cores in one rectangle"}
+    assert short["attention0"].demand > short["attention0"].supply == 1024
+    assert "largest rectangle of live cores" in short["attention0"].proof
+    assert error.message.startswith("no shape of ") and "attention0" in error.message.split(" fits ")[0]
+    for name, entry in short.items():
+        assert (name in error.message.split(" fits ")[0]) == (entry.demand > entry.supply)
+
+
+def test_a_kernel_with_more_lanes_than_the_wafer_is_wide_is_a_search_result() -> None:
+    error = refused(Shape(layers=1, heads=40, head_dim=1, hidden=8, vocab=9, positions=4), MINI)
+    assert error.message.startswith("a search found that no shape of matvec1")
+    (short,) = [entry for entry in error.shortages if entry.where == "matvec1"]
+    assert short.demand <= short.supply and short.proof.startswith("found by a search, not proved")
+
+
+def test_least_cores_are_not_more_than_a_compilation_takes() -> None:
+    for precision in ("fp32", "fp16"):
+        for cores in (0, fewest(SHAPE)):
+            module, resources = random_gpt(SHAPE, 3)
+            lower(module, resources, Options("mini-32x32", precision=precision, max_cores=cores), to="size")
+            for op in module.body.ops:
+                if flow.is_kernel(op) and op.name not in ("flow.input", "flow.output"):
+                    kernel = kernel_of(op)
+                    assert 0 < least_cores(op, TARGET) <= kernel.rows * kernel.cols, flow.name_of(op)
 
 
 def test_least_bytes_are_not_more_than_a_compilation_takes() -> None:

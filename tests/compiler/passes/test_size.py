@@ -82,7 +82,7 @@ def test_too_few_cores() -> None:
         sized(max_cores=10)
     error = caught.value
     assert (error.code, error.exit_code) == ("does-not-fit", 3)
-    needs = re.search(r"needs at least (\d+) cores", error.message)
+    needs = re.search(r"the smallest sizes that a search found take (\d+) cores", error.message)
     assert needs is not None and "mini-32x32 has 1024 cores of 48 KiB (50.3 MB); the limit is 10" in error.message
     # What it says it needs is enough, and no less is.
     assert cores(sized(max_cores=int(needs[1]))) <= int(needs[1])

@@ -319,3 +319,15 @@ def test_dead_cores_cost_no_more_than_what_they_cut() -> None:
         x, y, w, h = place.box(kernels[index])
         grid[y : y + h, x : x + w] += 1
     assert grid.max() == 1 and not any(grid[y, x] for x, y, _, _ in dead)
+
+
+def test_strips_stay_few_where_the_last_has_no_room_for_the_end() -> None:
+    """Dead cores cut the strip at the ports into bins too short for the last kernel: it ends one strip before, and
+    the rest of the wafer stays free all the same."""
+    target = usable(61, 60)
+    dead = tuple((x, y, 1, 1) for x in (5, 8) for y in (12, 22, 32, 42, 52))  # in the last two strips
+    frame = Frame(3, 60, 20)
+    heights = [20] * 8 + [40]
+    found = compact(frame, heights, dead, target, True)
+    assert fill(heights, bins(found, dead, target, True)) is not None
+    assert found.count * found.length <= 3 * sum(heights) < frame.count * frame.length
