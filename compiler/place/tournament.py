@@ -26,11 +26,11 @@ from compiler.place.search import HARD, Effort, Search, Seed
 from compiler.place.tables import Builder
 
 ORDERS = 3  # of kernels, tried for rows
-LIMITS = 6  # in a chain's range
-SCAN, SCANS = 1.1, 60  # ratio of the limits at which rows are tried to find the range, and how many at most
+LIMITS = 8  # in a chain's range
+SCAN, SCANS = 1.2, 40  # ratio of the limits at which rows are tried to find the range, and how many at most
 MOST = 2.5  # the range's end, as a multiple of the bound, where no rows are legal
-FINE = 60  # limits in the range at which rows are tried
-SLIM = 0.01  # a chain's range reaches this far from its seed's limit, relatively
+FINE = 40  # limits in the range at which rows are tried
+SLIM = 0.01  # a chain's range reaches at least this far from its seed's limit, relatively
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,10 @@ class Tournament:
 
     def run(self, seeds: list[Seed], tell: Callable[[str], None]) -> None:
         """All rounds."""
+        width = math.log(max(seed.limit for seed in seeds) / min(seed.limit for seed in seeds))
+        reach = max(SLIM, width / (2 * ROUNDS[0].seeds))
         # Without legal rows there is no knowing where placements begin to be legal: look everywhere.
-        apart = SLIM if any(seed.over == 0 for seed in seeds) else math.log(MOST) / ROUNDS[0].seeds
+        apart = reach if any(seed.over == 0 for seed in seeds) else 2 * reach
         chosen: list[Seed] = []
         for seed in seeds:
             if all(abs(math.log(seed.limit / other.limit)) > apart for other in chosen):
@@ -127,8 +129,10 @@ class Tournament:
         found: list[Found] = []
         rest = 1.0
         for number, stage in enumerate(ROUNDS):
-            sources: Sequence[Found | Seed] = found[: stage.seeds] or chosen[: stage.seeds]
-            found += self._play(stage, sources, self._effort(stage, rest, len(sources)), f"round {number + 1}", tell)
+            distinct = list({(chain.cost, chain.limit): chain for chain in reversed(found)}.values())[::-1]
+            sources: Sequence[Found | Seed] = distinct[: stage.seeds] or chosen[: stage.seeds]
+            effort = self._effort(stage, rest, len(sources))
+            found += self._play(stage, sources, effort, max(SLIM, reach / 2**number), f"round {number + 1}", tell)
             found.sort(key=lambda chain: (chain.cost, int(chain.state.over[0])))
             rest -= stage.share
 
@@ -140,7 +144,13 @@ class Tournament:
         return Effort(now + max(0.0, self.deadline - now) * stage.share / rest, 0)
 
     def _play(
-        self, stage: Round, sources: Sequence[Found | Seed], effort: Effort, name: str, tell: Callable[[str], None]
+        self,
+        stage: Round,
+        sources: Sequence[Found | Seed],
+        effort: Effort,
+        reach: float,
+        name: str,
+        tell: Callable[[str], None],
     ) -> list[Found]:
         """Chains from each source, one source after the other on each thread; where they came to, in order."""
         waves = -(-len(sources) // self.workers)
@@ -153,7 +163,7 @@ class Tournament:
             if effort.deadline is not None:
                 deadline = begin + (effort.deadline - begin) / waves * (index // self.workers + 1)
             number = self.seed * 1000 + first + index * len(stage.moods)
-            return self._chains(sources[index], stage.moods, number, Effort(deadline, effort.moves))
+            return self._chains(sources[index], stage.moods, number, reach, Effort(deadline, effort.moves))
 
         found = []
         with ThreadPoolExecutor(self.workers) as pool:
@@ -164,11 +174,13 @@ class Tournament:
                 tell(name)
         return found
 
-    def _chains(self, source: Found | Seed, moods: Sequence[Mood], number: int, effort: Effort) -> list[Found]:
-        """One chain in each mood; none where the time is over before tables are made."""
+    def _chains(
+        self, source: Found | Seed, moods: Sequence[Mood], number: int, reach: float, effort: Effort
+    ) -> list[Found]:
+        """One chain in each mood, at limits within `reach`; none where the time is over before tables are made."""
         if effort.deadline is not None and time.perf_counter() > effort.deadline:
             return []
-        low, high = source.limit * (1 - SLIM), source.limit * (1 + SLIM)
+        low, high = source.limit * (1 - reach), source.limit * (1 + reach)
         near = self.builder.limits(max(self.bounds.time, low), high, LIMITS)
         search = Search(self.builder, self.bounds, np.union1d(near, [source.limit]))
         seed = source if isinstance(source, Seed) else search.adopt(source.search, source.state)
