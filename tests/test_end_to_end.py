@@ -226,7 +226,7 @@ def test_cerebras_gpt_111m_on_a_wafer_with_fifty_dead_cores(models: Path, tmp_pa
     target = targets.load("cs2")
     dead = defects.draw_lots(50, 1, target.usable, target.fabric)
     (tmp_path / "dead.txt").write_text(defects.to_text(dead), encoding="utf-8")
-    image = wsec.compile(model, precision="fp16", max_cores=40_000, defects=str(tmp_path / "dead.txt"))
+    image = wsec.compile(model, precision="fp16", defects=str(tmp_path / "dead.txt"))
     assert image.target.dead_cores == 50
     assert wsec.validate(image).ok
     assert_passes(model, image, tokens=4)

@@ -16,6 +16,7 @@ from compiler.ir.passes import PassContext, PassManager, parse_pipeline
 from compiler.kernels.table import kernel_of
 from compiler.passes.report import interval_cycles, report
 from compiler.resources import ResourceStore
+from runtime import defects
 from runtime import target as targets
 from runtime.errors import InfeasibleError
 from runtime.target import Target
@@ -216,3 +217,14 @@ def test_from_an_input_straight_to_an_output() -> None:
     PassManager(parse_pipeline("lower-to-flow,insert-forks")).run(b.module, PassContext(b.resources))
     size(b.module, b.resources)
     assert ports(b.module, "flow.input") == ports(b.module, "flow.output")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_dead_cores_cost_little(seed: int) -> None:
+    """Twenty of 4096: strips are cut between kernels, so a program that fills half of them is about as fast."""
+    shape = Shape(layers=3, heads=4, head_dim=16, hidden=300, vocab=400, positions=300)
+    whole = targets.load("mini-64x64")
+    lots = defects.draw_lots(20, seed, whole.usable, whole.fabric)
+    damaged = dataclasses.replace(whole, defects=lots)
+    free, cut = (sized(shape, 2000, target) for target in (whole, damaged))
+    assert interval_cycles(cut) <= 1.2 * interval_cycles(free)
