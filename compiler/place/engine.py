@@ -1,6 +1,6 @@
-"""The placement engine: bounds, seeds, annealing in rounds, exact improvement. `solve` is all a caller needs.
+"""The placement engine: bounds, rows, annealing in rounds, exact improvement. `solve` is all a caller needs.
 
-Anytime: a legal placement is kept from the first chain on. With a deterministic limit the same problem, seed and limit
+Anytime: a legal placement is kept from the rows on. With a deterministic limit the same problem, seed and limit
 give the same placement on any machine and number of workers; with a wall clock they need not.
 """
 
@@ -17,9 +17,9 @@ from compiler.place.tables import Builder
 from compiler.place.tournament import EXACT, Tournament
 from runtime.errors import LimitError
 
-# A deterministic limit of 1 buys about what a second of one core does: moves for `kernels` kernels.
-MOVES_PER_UNIT = 1e6
-PRICE_OF_MOVE, PRICE_PER_KERNEL = 1.3, 0.06  # microseconds
+# A deterministic limit of 1 buys about what a second of two cores does: moves, which take this many microseconds.
+MOVES_PER_UNIT = 2e6
+PRICE_OF_MOVE, PRICE_PER_KERNEL = 1.3, 0.06
 DEFAULT_LIMIT = 60.0
 
 Progress = Callable[[str, Terms | None, float], None]
@@ -82,7 +82,7 @@ def solve(
     now = log.stage("bounds", begin)
     deadline = None if time_limit is None else begin + time_limit
     price = PRICE_OF_MOVE + PRICE_PER_KERNEL * len(problem.kernels)
-    moves = int((deterministic_limit or 0.0) * MOVES_PER_UNIT / price * 2)
+    moves = int((deterministic_limit or 0.0) * MOVES_PER_UNIT / price)
     tournament = Tournament(builder, limit, seed, workers, deadline, moves, log.offer)
     seeds = tournament.scan()
     now = log.stage("rows", now)
