@@ -112,7 +112,8 @@ class Tournament:
             best = min([best] + [seed.cost for seed in search.rows(self.orders[:1]) if seed.over == 0])
             limit *= SCAN
         if weights.time and math.isfinite(best):  # wires are nowhere in the range shorter than at its end
-            limit = min(limit, (best - weights.wire * wire_bound(self.plain, limit)) / weights.time)
+            most = (best - weights.wire * wire_bound(self.plain, limit)) / weights.time
+            limit = min(limit, max(self.bounds.time, most))
         search = Search(self.plain, self.bounds, self.plain.limits(self.bounds.time, limit, FINE))
         seeds = search.rows(self.orders)
         self.offer(search.placement(search.state(seeds[0], 0)), "rows")
