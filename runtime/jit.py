@@ -20,6 +20,7 @@ _SOURCES = (
     "atomics.py",
     "elements.py",
     "encode.py",
+    "execute.py",
     "fabric.py",
     "interpreter.py",
     "isa.py",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime import interpreter
+from runtime import execute, interpreter
 from runtime.assembly import instruction_text
 from runtime.deadlock import deadlock_error
 from runtime.faults import MachineFault
@@ -135,7 +135,7 @@ class Machine:
         """The fault of the first task that has one."""
         loaded, faults = self.loaded, self._state.fault[self._state.fault[:, X_CODE] > 0]
         fault = faults[np.argmin(faults[:, X_TASK])]
-        code, message = interpreter.FAULTS[int(fault[X_CODE])]
+        code, message = execute.FAULTS[int(fault[X_CODE])]
         place = loaded.place(int(fault[X_TASK]))
         instr = loaded.code.source[int(fault[X_PC])]
         block, program, task = safe(place.block.name), safe(place.program.name), safe(place.task)
