@@ -69,7 +69,7 @@ def _paint(routes: Array, x0: int, y0: int, inputs: Array, outputs: Array) -> in
     return -1
 
 
-def _tables(image: Image, window: Window) -> tuple[Array, Array]:
+def tables(image: Image, window: Window) -> tuple[Array, Array]:
     """Input and output masks of every router in the window."""
     routes = np.stack([image.routes[name].astype(np.int64) for name in image.routes.dtype.names or ()], axis=1)
     routes = np.ascontiguousarray(routes)
@@ -219,7 +219,7 @@ def connect(
     lane l fills queue len(inputs) + l. Raises MachineFault.
     """
     window = window_of(image.target)
-    takes, gives = _tables(image, window)
+    takes, gives = tables(image, window)
     origin = np.array([window.x0, window.y0], np.int32)
     local = core_xy - origin
     queues = np.full(takes.shape, -1, np.int32)

@@ -18,6 +18,13 @@ from numba.core.caching import FunctionCache
 # Numba looks for changes only in the file of the function called from Python; these files are compiled into it.
 _SOURCES = (
     "atomics.py",
+    "cycle/banks.py",
+    "cycle/build.py",
+    "cycle/core.py",
+    "cycle/engine.py",
+    "cycle/lists.py",
+    "cycle/network.py",
+    "cycle/state.py",
     "elements.py",
     "encode.py",
     "execute.py",

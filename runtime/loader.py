@@ -1,7 +1,9 @@
 """An image becomes the machine's state: programs encoded, wires traced, memory filled, work divided.
 
 *Units* are the cores in core-table order, then the host's input lanes, then its output lanes, each lane a unit with one
-task of its own. *Rings* are the cores' bound input queues, then the host's output lanes, then the cores' FIFOs.
+task of its own. *Rings* are the cores' bound input queues, then the host's output lanes, then the cores' FIFOs. For the
+cycle engine the cores' bound output queues follow: a task writes to its own queue then, not to those of the readers,
+and a queue is deeper by the wavelets that its ramp holds.
 """
 
 from __future__ import annotations
@@ -76,6 +78,7 @@ class Loaded:
     owner: Array  # [rings]: unit that reads the ring
     queue: Array  # [rings]: its queue number; -1 for host lanes and FIFOs
     writer: Array  # [rings]: unit that writes the ring, -1 if nothing is routed to it
+    wires: Wires  # rings that every output queue's words come to
     lanes_in: list[PortLane]
     lanes_out: list[PortLane]
     senders: Array  # tasks of the host's input lanes
@@ -146,8 +149,8 @@ class _Rings:
     fifos: int
 
 
-def load(image: Image, threads: int) -> Loaded:
-    """Check and load. Raises InputError, IllegalImageError and MachineFault."""
+def load(image: Image, threads: int, *, timed: bool = False) -> Loaded:
+    """Check and load, for the cycle engine if `timed`. Raises InputError, IllegalImageError and MachineFault."""
     structure.check(image)
     code = encode(image.programs)
     x, y = core_positions(image)
@@ -165,8 +168,12 @@ def load(image: Image, threads: int) -> Loaded:
     rings = _number_rings(image, units, readers, np.concatenate([senders[:, 0], units.host_in]), wires)
     depth = np.array(image.target.input_depth)[rings.queue[: rings.lanes]]
     depth = np.concatenate([depth, np.full(len(lanes_out), HOST_DEPTH, np.int64)])
+    outward = np.array(image.target.output_depth, np.int64)[senders[:, 1]] if timed else np.zeros(0, np.int64)
+    if timed:
+        depth[: rings.lanes] += image.target.ramp_cycles
+        outward += image.target.ramp_cycles
     size = memory.core_bytes(image)
-    buffer, base = memory.allocate(image, size, 4 * int(depth.sum()))
+    buffer, base = memory.allocate(image, size, 4 * int(depth.sum() + outward.sum()))
     memory.fill(image, buffer, base, size)
     core = _core_table(image, units, readers, senders, rings, base, size)
     block = core_blocks(image)
@@ -175,6 +182,11 @@ def load(image: Image, threads: int) -> Loaded:
     parts = _unit_partitions(block, blocks, units, rings, wires)
     cross = (rings.writer >= 0) & (parts[rings.writer] != parts[rings.owner])
     task = _task_table(code, units)
+    ring = _ring_table(image, units, rings, depth, core)
+    first, sinks = wires.first, wires.sinks
+    if timed:
+        ring = np.concatenate([ring, _output_rings(outward, int(depth.sum()))])
+        first, sinks = np.arange(len(outward) + 1), len(rings.owner) + np.arange(len(outward))
     group, span = _groups(block, blocks, units, parts, task)
     state = State(
         code=code.rows,
@@ -184,10 +196,10 @@ def load(image: Image, threads: int) -> Loaded:
         core=core,
         task=task,
         reg=np.zeros((len(task), REGISTERS), np.int64),
-        ring=_ring_table(image, units, rings, depth, core),
+        ring=ring,
         cross=cross.astype(np.uint8),
-        first=wires.first,
-        sinks=wires.sinks,
+        first=first,
+        sinks=sinks,
         ready=np.zeros(len(task), np.int64),
         group=group,
         span=span,
@@ -208,6 +220,7 @@ def load(image: Image, threads: int) -> Loaded:
         owner=rings.owner,
         queue=rings.queue,
         writer=rings.writer,
+        wires=wires,
         lanes_in=lanes_in,
         lanes_out=lanes_out,
         senders=len(task) - len(lanes_in) - len(lanes_out) + np.arange(len(lanes_in)),
@@ -301,6 +314,14 @@ def _ring_table(image: Image, units: _Units, rings: _Rings, depth: Array, core: 
         words,
         address + core[rings.owner[rings.fifos :], C_BASE],
     )
+    return ring
+
+
+def _output_rings(depth: Array, base: int) -> Array:
+    """The rings of the cores' output queues, whose words lie from `base` on."""
+    ring = np.zeros((len(depth), RING_COLUMNS), np.int64)
+    ring[:, R_READER] = ring[:, R_WRITER] = -1
+    ring[:, R_DEPTH], ring[:, R_BASE] = depth, base + np.cumsum(depth) - depth
     return ring
 
 

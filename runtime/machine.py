@@ -133,17 +133,22 @@ class Machine:
 
     def _fault(self) -> MachineFault:
         """The fault of the first task that has one."""
-        loaded, faults = self.loaded, self._state.fault[self._state.fault[:, X_CODE] > 0]
-        fault = faults[np.argmin(faults[:, X_TASK])]
-        code, message = execute.FAULTS[int(fault[X_CODE])]
-        place = loaded.place(int(fault[X_TASK]))
-        instr = loaded.code.source[int(fault[X_PC])]
-        block, program, task = safe(place.block.name), safe(place.program.name), safe(place.task)
-        text = f", instruction {fault[X_PC] - place.start} `{instruction_text(place.program, instr)}`" if instr else ""
-        return MachineFault(
-            message.format(fault[X_VALUE]),
-            code=code,
-            x=place.x,
-            y=place.y,
-            inside=f"kernel {block}, program {program}, task {task}{text}",
-        )
+        faults = self._state.fault[self._state.fault[:, X_CODE] > 0]
+        return core_fault(self.loaded, faults[np.argmin(faults[:, X_TASK])])
+
+
+def core_fault(loaded: Loaded, fault: Any, cycle: int | None = None) -> MachineFault:
+    """The error for a row of `runtime.state.State.fault`."""
+    code, message = execute.FAULTS[int(fault[X_CODE])]
+    place = loaded.place(int(fault[X_TASK]))
+    instr = loaded.code.source[int(fault[X_PC])]
+    block, program, task = safe(place.block.name), safe(place.program.name), safe(place.task)
+    text = f", instruction {fault[X_PC] - place.start} `{instruction_text(place.program, instr)}`" if instr else ""
+    when = f", cycle {cycle}" if cycle is not None else ""
+    return MachineFault(
+        message.format(fault[X_VALUE]),
+        code=code,
+        x=place.x,
+        y=place.y,
+        inside=f"kernel {block}, program {program}, task {task}{text}{when}",
+    )

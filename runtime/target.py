@@ -14,6 +14,13 @@ from runtime.errors import InputError
 TARGET_DIR = Path(__file__).parent / "targets"
 
 
+# Entries that must be more than 0.
+POSITIVE = (
+    *("hop_cycles", "ramp_cycles", "fmac_per_cycle_f32", "fmac_per_cycle_f16", "simd_f16", "simd_f32"),
+    *("scalar_cycles", "branch_cycles", "router_depth", "memory_banks", "host_words_per_cycle"),
+)
+
+
 class TargetError(InputError):
     """An unknown target name or a target file with missing, unknown or impossible entries."""
 
@@ -42,6 +49,17 @@ class Target:
     fmac_per_cycle_f32: float
     fmac_per_cycle_f16: float  # fp16 operands, fp32 accumulation
     vector_overhead_cycles: int  # issue and drain of one vector instruction
+    simd_f16: int  # elements per cycle: add, multiply, move, ... on fp16 operands
+    simd_f32: int  # add and move on fp32 operands, mixed add
+    divide_cycles: int  # per element
+    routine_cycles: int  # per element of a scalar library routine (exp, erf, ...); calibrated
+    scalar_cycles: int  # an integer instruction; calibrated
+    branch_cycles: int  # the end of a loop's round, or a skipped body; calibrated
+    index_cycles: int  # setting a descriptor from a register; calibrated
+    activation_cycles: int  # the start of a task; calibrated
+    router_depth: int  # wavelets a router holds per colour; calibrated
+    memory_banks: int  # 16-bit wide, one access a cycle each; successive words lie in successive banks
+    host_words_per_cycle: float  # of one host channel
     defects: tuple[maps.Rect, ...] = ()  # dead cores, in the normal form of `runtime.defects`
 
     @property
@@ -71,6 +89,9 @@ def from_dict(entries: dict[str, Any], origin: str) -> Target:
         raise TargetError(f"{origin}: usable {target.usable} is not inside the fabric {target.fabric}")
     if not 1 <= target.colours <= 24:
         raise TargetError(f"{origin}: {target.colours} colours; a router has 24")
+    for name in POSITIVE:
+        if not getattr(target, name) > 0:
+            raise TargetError(f"{origin}: {name} is {getattr(target, name)}; it must be more than 0")
     return with_defects(target, values.get("defects", ()), origin)
 
 

@@ -1,0 +1,376 @@
+"""A core in time: which task issues, what its row costs, and what the core does with every cycle.
+
+Task 0 is the main thread, the others are microthreads. In a cycle one of them issues: a row of scalar code, one element
+to or from the fabric, or a slice of a vector instruction on memory. Such an instruction is a *burst* that goes on until
+another task has something to issue, which then goes first; microthreads take turns, the main thread comes last.
+
+A core with one task runs ahead of the clock through rows that use no queue: nobody can see the difference.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from runtime.cycle.banks import burst_cycles
+from runtime.cycle.lists import add_event, list_node, set_timer
+from runtime.cycle.state import (
+    BACK_PRESSURE,
+    BUSY,
+    C_ELEMENT,
+    C_FABRIC,
+    C_SETUP,
+    C_WIDTH,
+    CONFLICT,
+    DEPENDENCY,
+    E_RIPE,
+    IDLE,
+    K_AT,
+    K_BURST,
+    K_FIRST,
+    K_LEFT,
+    K_REASON,
+    K_SINCE,
+    K_SPENT,
+    K_TASKS,
+    K_TURN,
+    NO_WAVELET,
+    P_BANKS,
+    P_BRANCH,
+    P_RAMP,
+    R_FEEDER,
+    T_ENDS,
+    T_FIRST_END,
+    T_FIRST_WORD,
+    T_LAST_END,
+    T_READY,
+    T_TIME,
+    Clock,
+)
+from runtime.elements import RMAX, RSUM
+from runtime.encode import (
+    AXPY,
+    CONST,
+    DST,
+    END,
+    FIFO,
+    FN,
+    FN_FMAC,
+    IFZERO,
+    KIND,
+    OP,
+    OPERANDS,
+    OUT,
+    TARGET,
+    VECTOR,
+    A,
+    B,
+)
+from runtime.execute import (
+    BAD_EXTENT,
+    OK,
+    OVERLAP,
+    SPINS,
+    axpy_row,
+    extent_of,
+    is_ring,
+    operand,
+    perform,
+    scalar_row,
+)
+from runtime.jit import inlined
+from runtime.rings import advance, free_words, ready_words
+from runtime.state import (
+    R_HEAD,
+    R_READER,
+    R_TAIL,
+    R_WRITER,
+    S_INSTRUCTIONS,
+    S_MACS,
+    S_WORDS,
+    T_DONE,
+    T_MOVED,
+    T_PC,
+    T_ROOM,
+    T_WAIT,
+    State,
+)
+
+Int = Any  # inside compiled code: a 64-bit integer
+NEVER = np.int64(1) << 60
+
+
+@inlined
+def wake_task(s: State, r: Int, end: Int, at: Int) -> Int:
+    """Let the task that waits at an end of a ring issue from cycle `at`; its number, or -1."""
+    t = s.ring[r, end]
+    if t >= 0:
+        s.ring[r, end] = -1
+        s.task[t, T_WAIT] = -1
+        s.task[t, T_TIME] = max(s.task[t, T_TIME], at)
+    return t
+
+
+@inlined
+def _wait(s: State, t: Int, r: Int, room: Int) -> None:
+    s.task[t, T_WAIT], s.task[t, T_ROOM] = r, room
+    s.ring[r, R_WRITER if room else R_READER] = t
+
+
+@inlined
+def _take(s: State, y: Clock, r: Int, kind: Int, at: Int) -> None:
+    """A word has been taken from an input queue or a FIFO."""
+    advance(s.ring, r, R_HEAD, 1)
+    if kind == FIFO:
+        wake_task(s, r, R_WRITER, at + 1)
+    else:
+        list_node(y, s.ring[r, R_FEEDER])
+
+
+@inlined
+def _length(s: State, t: Int, pc: Int) -> Int:
+    """Elements of a vector instruction."""
+    reduction = s.code[pc, FN] in (RSUM, RMAX)
+    return extent_of(s.code, s.reg, t, pc, A if reduction and s.code[pc, A + KIND] != CONST else DST)
+
+
+@inlined
+def _vector(s: State, y: Clock, t: Int, c: Int, pc: Int, at: Int) -> tuple[Int, Int, Int, Int]:
+    """Issue a vector row: one element if it uses the fabric or a FIFO, else all: (fault, value, cycles, of which for
+    banks). 0 cycles: the task waits now."""
+    fn, count, done = s.code[pc, FN], s.code[pc, OPERANDS], s.task[t, T_DONE]
+    reduction = fn in (RSUM, RMAX)
+    length = _length(s, t, pc)
+    moved = False
+    if s.code[pc, OP] == AXPY:
+        fault, value = axpy_row(s, 0, t, c, pc)
+        moved = fault == OK
+        if fault and fault != OVERLAP:
+            return fault, value, 0, 0
+    if length < 0:
+        return BAD_EXTENT, length, 0, 0
+    fault, d_kind, dst, d_step = operand(s.code, s.reg, s.core, t, c, pc, DST, 1 if reduction else length)
+    if fault:
+        return fault, length if fault == BAD_EXTENT else 0, 0, 0
+    fault, a_kind, a, a_step = operand(s.code, s.reg, s.core, t, c, pc, A, length)
+    if fault:
+        return fault, length if fault == BAD_EXTENT else 1, 0, 0
+    b_kind, b, b_step = np.int64(CONST), np.int64(0), np.int64(0)
+    if count > 2:
+        fault, b_kind, b, b_step = operand(s.code, s.reg, s.core, t, c, pc, B, length)
+        if fault:
+            return fault, length if fault == BAD_EXTENT else 2, 0, 0
+
+    fabric = s.code[pc, C_FABRIC] != 0
+    out = s.sinks[s.first[dst]] if d_kind == OUT else dst
+    if fabric and done < length:
+        if is_ring(a_kind) and ready_words(s.ring, a) == 0:
+            _wait(s, t, a, 0)
+            return OK, 0, 0, 0
+        if is_ring(b_kind) and ready_words(s.ring, b) == 0:
+            _wait(s, t, b, 0)
+            return OK, 0, 0, 0
+        if d_kind in (OUT, FIFO) and free_words(s.ring, out) == 0:
+            _wait(s, t, out, 1)
+            return OK, 0, 0, 0
+    ready = min(length - done, 1) if fabric else length
+    if ready and not moved:
+        perform(s, 0, pc, done, ready, length, d_kind, dst, d_step, a_kind, a, a_step, b_kind, b, b_step)
+    if fn == FN_FMAC and not moved:
+        s.stats[0, S_MACS] += ready
+    s.task[t, T_DONE] = done + ready
+    element = s.code[pc, C_ELEMENT]
+    if not fabric:
+        if element:
+            return OK, 0, length * element, 0
+        cycles, waits = _slices(s, y, pc, a_kind, a, a_step, b_kind, b, b_step, d_kind, dst, d_step, length)
+        return OK, 0, cycles, waits
+    if ready:
+        if is_ring(a_kind):
+            if s.task[t, T_FIRST_WORD] < 0:
+                s.task[t, T_FIRST_WORD] = at
+            _take(s, y, a, a_kind, at)
+        if is_ring(b_kind):
+            _take(s, y, b, b_kind, at)
+        if d_kind in (OUT, FIFO):
+            advance(s.ring, out, R_TAIL, 1)
+        if d_kind == OUT:
+            add_event(y, at + y.now[P_RAMP], E_RIPE, out, 0)
+            s.stats[0, S_WORDS] += 1
+        elif d_kind == FIFO:
+            wake_task(s, out, R_READER, at + 1)
+        s.task[t, T_MOVED] += 1
+    return OK, 0, max(1, element), 0
+
+
+@inlined
+def _slices(
+    s: State, y: Clock, pc: Int, a_kind: Int, a: Int, a_step: Int, b_kind: Int, b: Int, b_step: Int,
+    d_kind: Int, dst: Int, d_step: Int, length: Int,
+) -> tuple[Int, Int]:  # fmt: skip
+    """Cycles of a vector instruction on memory: its read streams are the sources with more than one element and, of
+    an fmac, its destination."""
+    streams, third = np.int64(0), s.code[pc, FN] == FN_FMAC
+    kind0, first0, step0 = np.int64(0), np.int64(0), np.int64(0)
+    kind1, first1, step1 = d_kind, dst, d_step
+    if a_kind < CONST and a_step != 0:
+        kind0, first0, step0 = a_kind, a, a_step
+        streams += 1
+    if b_kind < CONST and b_step != 0:
+        if streams:
+            kind1, first1, step1 = b_kind, b, b_step
+        else:
+            kind0, first0, step0 = b_kind, b, b_step
+        streams += 1
+    if third:
+        streams += 1
+    width, banks = s.code[pc, C_WIDTH], y.now[P_BANKS]
+    cycles, waits = burst_cycles(
+        streams, kind0, first0, step0, kind1, first1, step1, d_kind, dst, d_step, width, length, banks
+    )  # fmt: skip
+    return cycles, waits
+
+
+@inlined
+def _is_burst(s: State, y: Clock, t: Int) -> Any:
+    """Whether a task's next issue is a vector instruction on memory, already set up."""
+    pc = s.task[t, T_PC]
+    return s.task[t, T_READY] != 0 and s.code[pc, C_FABRIC] == 0 and (s.code[pc, OP] in (VECTOR, AXPY))
+
+
+@inlined
+def _choose(s: State, y: Clock, c: Int, at: Int, blocked: Any) -> Int:
+    """The task that issues in cycle `at`, or -1. With `blocked`, a burst is going on and no other may start."""
+    first, count, turn = y.core[c, K_FIRST], y.core[c, K_TASKS], y.core[c, K_TURN]
+    for i in range(count):
+        place = count - 1 - i  # of one or two tasks
+        if count > 2:
+            place = 0 if i == count - 1 else 1 + (turn + i) % (count - 1)
+        t = first + place
+        waits = s.task[t, T_WAIT] >= 0 or s.task[t, T_TIME] > at or t == y.core[c, K_BURST]
+        if not waits and not (blocked and _is_burst(s, y, t)):
+            return t
+    return -1
+
+
+@inlined
+def _account(y: Clock, c: Int, reason: Int, until: Int) -> None:
+    """The core's time up to a cycle had this reason."""
+    y.core[c, K_SPENT + reason] += until - y.core[c, K_SINCE]
+    y.core[c, K_SINCE] = until
+
+
+@inlined
+def _issue(s: State, y: Clock, c: Int, t: Int, at: Int) -> tuple[Int, Int]:
+    """Issue the next row of a task, or its set-up, or one element of it, in cycle `at`: (fault, value).
+
+    Sets the cycle of the task's next issue; a burst is begun, not ended.
+    """
+    pc = s.task[t, T_PC]
+    op = s.code[pc, OP]
+    if op == END:
+        if s.task[t, T_MOVED] == 0:
+            return SPINS, 0
+        s.task[t, T_MOVED] = 0
+        s.task[t, T_PC] = s.code[pc, TARGET]
+        if s.task[t, T_ENDS] == 0:
+            s.task[t, T_FIRST_END] = at
+        s.task[t, T_ENDS] += 1
+        s.task[t, T_LAST_END] = at
+        s.task[t, T_TIME] = at + s.code[pc, C_SETUP]
+        return OK, 0
+    if op not in (VECTOR, AXPY):
+        s.task[t, T_PC], fault, value = scalar_row(s, t, c, pc)
+        taken = op == IFZERO and s.task[t, T_PC] != pc + 1
+        s.task[t, T_TIME] = at + (y.now[P_BRANCH] if taken else s.code[pc, C_SETUP])
+        s.stats[0, S_INSTRUCTIONS] += 1
+        return fault, value
+    if s.task[t, T_READY] == 0 and s.code[pc, C_SETUP] > 0:
+        s.task[t, T_READY] = 1
+        s.task[t, T_TIME] = at + s.code[pc, C_SETUP]
+        return OK, 0
+    fault, value, cycles, waits = _vector(s, y, t, c, pc, at)
+    if fault or s.task[t, T_WAIT] >= 0:
+        return fault, value
+    s.task[t, T_TIME] = at + cycles
+    if s.code[pc, C_FABRIC] == 0 and cycles > 0:
+        y.core[c, K_BURST], y.core[c, K_LEFT], y.core[c, K_AT] = t, cycles, at
+        y.core[c, K_SPENT + CONFLICT] += waits
+        y.core[c, K_SPENT + BUSY] -= waits
+    if s.task[t, T_DONE] >= _length(s, t, pc):
+        s.task[t, T_DONE] = 0
+        s.task[t, T_PC] = pc + 1
+        s.task[t, T_READY] = 0
+        s.stats[0, S_INSTRUCTIONS] += 1
+    return OK, 0
+
+
+@inlined
+def _reason(s: State, y: Clock, c: Int) -> Int:
+    """Why a core that issues nothing does not: the task nearest to work tells."""
+    if y.core[c, K_BURST] >= 0:
+        return BUSY
+    reason = np.int64(IDLE)
+    for t in range(y.core[c, K_FIRST], y.core[c, K_FIRST] + y.core[c, K_TASKS]):
+        if s.task[t, T_WAIT] < 0:
+            return DEPENDENCY
+        if s.task[t, T_ROOM]:
+            reason = np.int64(BACK_PRESSURE)
+        elif reason == IDLE and (s.task[t, T_MOVED] > 0 or s.task[t, T_DONE] > 0):
+            reason = np.int64(NO_WAVELET)
+    return reason
+
+
+@inlined
+def _next_issue(s: State, y: Clock, c: Int, at: Int) -> Int:
+    """The cycle after `at` in which the core has something to issue, if nothing comes from outside."""
+    burst = y.core[c, K_BURST]
+    end = y.core[c, K_AT] + y.core[c, K_LEFT] if burst >= 0 else at + 1
+    soonest = end if burst >= 0 else NEVER
+    for t in range(y.core[c, K_FIRST], y.core[c, K_FIRST] + y.core[c, K_TASKS]):
+        if s.task[t, T_WAIT] < 0 and t != burst:
+            time = max(s.task[t, T_TIME], at + 1)
+            soonest = min(soonest, max(time, end) if burst >= 0 and _is_burst(s, y, t) else time)
+    return soonest
+
+
+@inlined
+def step(s: State, y: Clock, c: Int, at: Int) -> tuple[Int, Int, Int]:
+    """What core c does in cycle `at`: (fault, its task, value). Sets the core's timer for its next issue."""
+    _account(y, c, y.core[c, K_REASON], at)
+    burst = y.core[c, K_BURST]
+    if burst >= 0 and at > y.core[c, K_AT]:
+        y.core[c, K_LEFT] -= at - y.core[c, K_AT]
+        y.core[c, K_AT] = at
+        if y.core[c, K_LEFT] <= 0:
+            y.core[c, K_BURST] = -1
+            s.task[burst, T_TIME] = at
+    alone = y.core[c, K_TASKS] == 1
+    now = at
+    while True:
+        t = _choose(s, y, c, now, y.core[c, K_BURST] >= 0)
+        if t < 0:
+            break
+        if now > at and s.task[t, T_READY] and s.code[s.task[t, T_PC], C_FABRIC]:
+            break  # the clock has to catch up first
+        worked = s.task[t, T_READY] != 0  # a vector instruction that is set up
+        fault, value = _issue(s, y, c, t, now)
+        if fault:
+            return fault, t, value
+        if s.task[t, T_WAIT] >= 0:
+            continue  # it issued nothing: another task may
+        y.core[c, K_TURN] = t - y.core[c, K_FIRST]
+        if not alone:
+            burst = y.core[c, K_BURST]
+            if burst >= 0 and burst != t:
+                y.core[c, K_AT] = now + 1  # the burst lost this cycle
+            if burst != t:
+                _account(y, c, BUSY, now + 1)
+            break
+        _account(y, c, BUSY if worked else DEPENDENCY, s.task[t, T_TIME])
+        y.core[c, K_BURST] = -1
+        now = s.task[t, T_TIME]
+    y.core[c, K_REASON] = _reason(s, y, c)
+    set_timer(y, c, _next_issue(s, y, c, max(at, now - 1)))
+    return OK, 0, 0

@@ -1,0 +1,85 @@
+"""The cycle machine: the functional machine's interface, with a clock."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from runtime.cycle import engine
+from runtime.cycle.build import build
+from runtime.cycle.deadlock import deadlock_error
+from runtime.cycle.state import D_HERE, FINE, N_CYCLE, N_FAULT, T_TIME
+from runtime.faults import MachineFault
+from runtime.image import Image
+from runtime.loader import Loaded, load
+from runtime.machine import Counts, Progress, Words, core_fault
+from runtime.state import R_HEAD, R_TAIL, S_INSTRUCTIONS, S_MACS, S_WORDS, T_CORE, T_LAST, T_MOVED, T_NEXT, X_CODE
+
+CYCLES = 1 << 14  # executed between two reports of progress
+
+
+class CycleMachine:
+    """Executes an image cycle by cycle; `clock` tells where time went.
+
+    Raises InputError, IllegalImageError or MachineFault if the image cannot be loaded.
+    """
+
+    def __init__(self, image: Image, threads: int = 2) -> None:
+        self.loaded: Loaded = load(image, 1, timed=True)
+        self._state, self.clock = build(self.loaded)
+        self._start()
+
+    def _start(self) -> None:
+        """Every core that has a task starts it at cycle 0."""
+        units = np.unique(self._state.task[: len(self._state.task) - self._lanes, T_CORE])
+        engine.start(self.clock, units)
+
+    @property
+    def _lanes(self) -> int:
+        return len(self.loaded.senders) + len(self.loaded.receivers)
+
+    @property
+    def cycle(self) -> int:
+        """The cycle the machine has come to."""
+        return int(self.clock.now[N_CYCLE])
+
+    @property
+    def counts(self) -> Counts:
+        totals = self._state.stats.sum(axis=0)
+        return Counts(int(totals[S_INSTRUCTIONS]), int(totals[S_WORDS]), int(totals[S_MACS]))
+
+    def feed(self, sent: list[Words], wanted: list[int], progress: Progress | None = None) -> list[Words]:
+        """As `runtime.machine.Machine.feed`; `clock.received` then holds the cycle of every word that came back."""
+        loaded, task = self.loaded, self._state.task
+        lengths, wants = np.array([len(words) for words in sent], np.int64), np.array(wanted, np.int64)
+        host_in = np.concatenate([*sent, np.zeros(1, np.int32)]).astype(np.int32)
+        total = int(wants.sum())
+        self._state = self._state._replace(host_in=host_in, host_out=np.zeros(total + 1, np.int32))
+        self.clock = self.clock._replace(received=np.zeros(total + 1, np.int64))
+        task[loaded.senders, T_LAST] = np.cumsum(lengths)
+        task[loaded.senders, T_NEXT] = np.cumsum(lengths) - lengths
+        task[loaded.receivers, T_LAST] = np.cumsum(wants)
+        task[loaded.receivers, T_NEXT] = np.cumsum(wants) - wants
+        task[np.concatenate([loaded.senders, loaded.receivers]), T_TIME] = FINE * self.cycle
+        self._run(progress, total)
+        if self._unfinished():
+            raise deadlock_error(loaded, self._state, self.clock, lengths, wants)
+        return np.split(self._state.host_out[:-1], np.cumsum(wants)[:-1])
+
+    def _run(self, progress: Progress | None, wanted: int) -> None:
+        task, receivers = self._state.task, self.loaded.receivers
+        first = task[receivers, T_NEXT].sum()
+        while not engine.run(self._state, self.clock, CYCLES):
+            if progress is not None:
+                progress(int(task[receivers, T_NEXT].sum() - first), wanted)
+        if self.clock.now[N_FAULT + X_CODE]:
+            raise self._fault()
+
+    def _unfinished(self) -> bool:
+        """Whether the host misses words, words are left anywhere, or a task waits inside its body."""
+        ring, task = self._state.ring, self._state.task
+        left = ring[:, R_HEAD] != ring[:, R_TAIL]
+        waits = (task[:, T_NEXT] < task[:, T_LAST]).any() or (task[:, T_MOVED] > 0).any()
+        return bool(left.any() or waits or self.clock.node[:, D_HERE].any())
+
+    def _fault(self) -> MachineFault:
+        return core_fault(self.loaded, self.clock.now[N_FAULT:], self.cycle)

@@ -1,0 +1,209 @@
+"""One cycle of the routers: nodes ask for links, links choose, words move.
+
+A node asks for the links of those fans that still want the word at its head and have room, judged by the state at the
+beginning of the cycle. A link that several colours want takes them in turn. A node whose fans all lack room sleeps
+until one of them gives up a word. Fans of a multicast take their copies independently; a word leaves with the last.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runtime.cycle.core import wake_task
+from runtime.cycle.lists import add_event, list_core, list_node
+from runtime.cycle.state import (
+    D_ASKED,
+    D_COLOUR,
+    D_FANS,
+    D_FEEDER,
+    D_FIRST,
+    D_HEAD,
+    D_HELD,
+    D_HERE,
+    D_LISTED,
+    D_PENDING,
+    D_RESERVED,
+    E_RING,
+    E_STAGE,
+    F_LINK,
+    F_TO,
+    FINE,
+    L_GRANTED,
+    L_WANTED,
+    L_WORDS,
+    N_CYCLE,
+    N_NODES,
+    N_TOUCHED,
+    P_DEPTH,
+    P_GAP,
+    P_HOP,
+    P_LANES,
+    P_OUT,
+    P_RAMP,
+    P_RECEIVERS,
+    P_RINGS,
+    P_SENDERS,
+    P_SOURCES,
+    R_INFLIGHT,
+    T_TIME,
+    Clock,
+)
+from runtime.jit import inlined
+from runtime.rings import advance, free_words, slot
+from runtime.state import R_BASE, R_HEAD, R_WRITER, T_CORE, T_LAST, T_NEXT, State
+
+Int = Any  # inside compiled code: a 64-bit integer
+BLOCKED, ROOM, LATER = range(3)
+
+
+@inlined
+def _room(s: State, y: Clock, to: Int, at: Int) -> Int:
+    """Whether a fan can take a word; LATER if only its time has not come."""
+    if to >= 0:
+        return ROOM if y.node[to, D_RESERVED] < y.now[P_DEPTH] else BLOCKED
+    r = -1 - to
+    rings = y.now[P_RINGS]
+    if r < rings:
+        return ROOM if free_words(s.ring, r) > s.ring[r, R_INFLIGHT] else BLOCKED
+    t = y.now[P_RECEIVERS] + r - rings
+    if s.task[t, T_NEXT] >= s.task[t, T_LAST]:
+        return BLOCKED
+    return ROOM if s.task[t, T_TIME] <= at * FINE else LATER
+
+
+@inlined
+def ask(s: State, y: Clock) -> None:
+    """Every listed node asks for links; those that cannot do anything leave the list."""
+    at, half = y.now[N_CYCLE], y.now[N_CYCLE] & 1
+    kept, touched = 0, 0
+    for i in range(y.now[N_NODES + half]):
+        n = y.nodes[half, i]
+        asked, waits = 0, False
+        pending, first = y.node[n, D_PENDING], y.node[n, D_FIRST]
+        for k in range(y.node[n, D_FANS]):
+            if not pending >> k & 1:
+                continue
+            room = _room(s, y, y.fan[first + k, F_TO], at)
+            waits |= room == LATER
+            if room != ROOM:
+                continue
+            link = y.fan[first + k, F_LINK]
+            if y.link[link, L_WANTED] == 0:
+                y.touched[touched] = link
+                touched += 1
+            y.link[link, L_WANTED] |= 1 << y.node[n, D_COLOUR]
+            asked |= 1 << k
+        if asked or waits:
+            y.node[n, D_ASKED] = asked
+            y.nodes[half, kept] = n
+            kept += 1
+        else:
+            y.node[n, D_LISTED] = 0
+    y.now[N_NODES + half] = kept
+    y.now[N_TOUCHED] = touched
+
+
+@inlined
+def choose(y: Clock) -> None:
+    """Every link asked for takes the next colour in turn."""
+    for i in range(y.now[N_TOUCHED]):
+        link = y.touched[i]
+        wanted = y.link[link, L_WANTED]
+        past = y.link[link, L_GRANTED] + 1
+        after = wanted >> past << past
+        mask = after if after else wanted
+        colour = 0
+        while not mask >> colour & 1:
+            colour += 1
+        y.link[link, L_GRANTED] = colour
+        y.link[link, L_WANTED] = 0
+        y.link[link, L_WORDS] += 1
+
+
+@inlined
+def _head(s: State, y: Clock, n: Int) -> Int:
+    sources = y.now[P_SOURCES]
+    if n < sources:
+        return y.node[n, D_HELD + y.node[n, D_HEAD]]
+    if n < y.now[P_LANES]:
+        r = y.now[P_OUT] + n - sources
+        return s.words[s.ring[r, R_BASE] + slot(s.ring, r, R_HEAD, 0)]
+    return s.host_in[s.task[y.now[P_SENDERS] + n - y.now[P_LANES], T_NEXT]]
+
+
+@inlined
+def put_in_stage(y: Clock, n: Int, word: Int) -> None:
+    """A word arrives at a stage that has room for it."""
+    place = y.node[n, D_HEAD] + y.node[n, D_HERE]
+    depth = y.now[P_DEPTH]
+    y.node[n, D_HELD + (place - depth if place >= depth else place)] = word
+    y.node[n, D_HERE] += 1
+    list_node(y, n)
+
+
+@inlined
+def _hand_on(s: State, y: Clock, to: Int, word: Int, at: Int) -> None:
+    """A fan takes a word."""
+    if to >= 0:
+        y.node[to, D_RESERVED] += 1
+        if y.now[P_HOP] == 1:
+            put_in_stage(y, to, word)
+        else:
+            add_event(y, at + y.now[P_HOP], E_STAGE, to, word)
+        return
+    r = -1 - to
+    rings = y.now[P_RINGS]
+    if r < rings:
+        s.ring[r, R_INFLIGHT] += 1
+        add_event(y, at + y.now[P_RAMP], E_RING, r, word)
+        return
+    t = y.now[P_RECEIVERS] + r - rings
+    s.host_out[s.task[t, T_NEXT]] = word
+    y.received[s.task[t, T_NEXT]] = at
+    s.task[t, T_NEXT] += 1
+    s.task[t, T_TIME] = max(s.task[t, T_TIME], at * FINE) + y.now[P_GAP]
+
+
+@inlined
+def _let_go(s: State, y: Clock, n: Int, at: Int) -> Int:
+    """The last fan has the word at a node's head: there is room for another. The node that may be waiting for it."""
+    y.node[n, D_PENDING] = (1 << y.node[n, D_FANS]) - 1
+    y.node[n, D_HERE] -= 1
+    sources = y.now[P_SOURCES]
+    if n < sources:
+        head = y.node[n, D_HEAD] + 1
+        y.node[n, D_HEAD] = 0 if head == y.now[P_DEPTH] else head
+        y.node[n, D_RESERVED] -= 1
+        return y.node[n, D_FEEDER]
+    lanes = y.now[P_LANES]
+    if n >= lanes:
+        s.task[y.now[P_SENDERS] + n - lanes, T_NEXT] += 1
+        return -1
+    r = y.now[P_OUT] + n - sources
+    advance(s.ring, r, R_HEAD, 1)
+    t = wake_task(s, r, R_WRITER, at + 1)
+    if t >= 0:
+        list_core(y, s.task[t, T_CORE], at + 1)
+    return -1
+
+
+@inlined
+def commit(s: State, y: Clock) -> None:
+    """Words move over the links their nodes have got; nodes with more to hand on are listed for the next cycle."""
+    at = y.now[N_CYCLE]
+    half = at & 1
+    for i in range(y.now[N_NODES + half]):
+        n = y.nodes[half, i]
+        asked, first, colour = y.node[n, D_ASKED], y.node[n, D_FIRST], y.node[n, D_COLOUR]
+        word = _head(s, y, n)
+        pending = y.node[n, D_PENDING]
+        for k in range(y.node[n, D_FANS]):
+            if asked >> k & 1 and y.link[y.fan[first + k, F_LINK], L_GRANTED] == colour:
+                pending &= ~(1 << k)
+                _hand_on(s, y, y.fan[first + k, F_TO], word, at)
+        y.node[n, D_PENDING] = pending
+        if pending == 0:
+            list_node(y, _let_go(s, y, n, at))
+        y.node[n, D_LISTED] = 0
+        list_node(y, n)
+    y.now[N_NODES + half] = 0

@@ -1,0 +1,95 @@
+"""What time adds to the machine's state, as flat arrays (see `runtime.state` for the rest).
+
+*Nodes* hold wavelets between cores: one *stage* per router and colour that a source reaches, then one *source* per
+output queue, then one per host input lane. A node hands the wavelet at its head to each of its *fans*: a stage, an
+input queue's ring or a host output lane, each over one link. A link carries one wavelet a cycle.
+
+Few wide tables, because compiled calls pass every array of a tuple by value.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from runtime.encode import COLUMNS
+from runtime.state import RING_COLUMNS, TASK_COLUMNS
+
+Array = np.ndarray[Any, Any]
+
+# Links of a router: towards N, E, S, W, up the ramp to its core, and down the ramp from it.
+LINKS = 6
+UP, DOWN = 4, 5
+
+# More columns of `State.code`: see `runtime.timing.Cost`; whether the row uses queues or FIFOs.
+C_SETUP, C_WIDTH, C_ELEMENT, C_FABRIC = (COLUMNS + i for i in range(4))
+CODE_COLUMNS = COLUMNS + 4
+
+# More columns of `State.task`: cycle from which it may issue (of a host lane: 1/1000 cycle from which it may move a
+# word); whether its row is set up; bodies ended; cycles of its first word and of its first and last body's end.
+T_TIME, T_READY, T_ENDS, T_FIRST_WORD, T_FIRST_END, T_LAST_END = (TASK_COLUMNS + i for i in range(6))
+TIMED_TASK_COLUMNS = TASK_COLUMNS + 6
+
+# More columns of `State.ring`: words on the ramp, most words seen, the node that fills it (-1: none).
+R_INFLIGHT, R_HIGH, R_FEEDER = (RING_COLUMNS + i for i in range(3))
+TIMED_RING_COLUMNS = 2 * RING_COLUMNS
+
+# Columns of `core`: its first task and their number; the task in a *burst* (a vector instruction on memory that is
+# executing) or -1, the burst's cycles left and the cycle they count from; the task served last; the cycle up to which
+# its time is accounted for and the reason that holds since; the cycle it was last listed for; timer links; then the
+# cycles spent by reason.
+(K_FIRST, K_TASKS, K_BURST, K_LEFT, K_AT, K_TURN, K_SINCE, K_REASON, K_LISTED, K_SLOT, K_NEXT, K_PREVIOUS) = range(12)
+K_SPENT = 12
+
+# What a core does in a cycle. CONFLICT: a slice of a vector instruction waits for a memory bank. DEPENDENCY: set-up,
+# scalar code, branches and starts of tasks. NO_WAVELET: inside a token, none in the queue it needs. BACK_PRESSURE: no
+# room in the queue it writes. IDLE: between tokens.
+REASONS = ("busy", "conflict", "dependency", "no_wavelet", "back_pressure", "idle")
+BUSY, CONFLICT, DEPENDENCY, NO_WAVELET, BACK_PRESSURE, IDLE = range(len(REASONS))
+CLOCK_COLUMNS = K_SPENT + len(REASONS)
+
+# Columns of `node`: first fan and number of fans; fans that still want the word at the head, fans that asked for a link
+# this cycle (masks); whether it is listed; colour; the node that fills it (-1: none); place of the head; words held and
+# on their way; words held (of a source: words that have passed the ramp); then a stage's words.
+(D_FIRST, D_FANS, D_PENDING, D_ASKED, D_LISTED, D_COLOUR, D_FEEDER, D_HEAD, D_RESERVED, D_HERE, D_HELD) = range(11)
+
+# Columns of `fan`: a stage, or -1 - r for ring r, or -1 - rings - l for host output lane l; and the link.
+F_TO, F_LINK = range(2)
+
+# Columns of `link`: mask of the colours that want it this cycle, the colour that had it last, wavelets carried.
+L_WANTED, L_GRANTED, L_WORDS = range(3)
+
+# Places in `now`: cycle; which of the two lists of nodes takes new ones; lengths of the lists of nodes and of cores;
+# timers and events that are set; links asked for.
+N_CYCLE, N_INTO, N_NODES, N_CORES, N_TIMERS, N_EVENTS, N_TOUCHED = 0, 1, 2, 4, 6, 7, 8
+# Cycles of the ramp, of a hop and of a taken branch; depth of a stage; banks; first source and first host lane among
+# the nodes; number of rings; first ring that is an output queue; first task of the host's input lanes and their number;
+# first task of its output lanes; 1/1000 cycles between two words of a lane.
+(P_RAMP, P_HOP, P_BRANCH, P_DEPTH, P_BANKS, P_SOURCES, P_LANES, P_RINGS, P_OUT, P_SENDERS, P_LANES_IN, P_RECEIVERS,
+ P_GAP) = range(9, 22)  # fmt: skip
+# The fault, see `runtime.state`.
+N_FAULT = 24
+NOW = 32
+FINE = 1000  # units of a host lane's time in a cycle
+
+# Events: kind, number, word.
+E_RING, E_RIPE, E_STAGE = range(3)
+
+WHEEL = 4096  # cycles a timer can be set ahead
+
+
+class Clock(NamedTuple):
+    """Everything the cycle engine has beyond `runtime.state.State`."""
+
+    now: Array  # i64 [NOW]
+    wheel: Array  # i64 [WHEEL]: first core whose timer ends in a cycle, -1 if none
+    core: Array  # i64 [units, CLOCK_COLUMNS]
+    cores: Array  # i32 [2, units]: cores listed for even and for odd cycles
+    nodes: Array  # i32 [2, nodes]
+    touched: Array  # i32 [links]: links asked for this cycle
+    node: Array  # i32 [nodes, D_HELD + depth]
+    fan: Array  # i32 [fans, 2]
+    link: Array  # i32 [links, 3]
+    events: Array  # i32 [slots, 1 + capacity, 3]: of cycle % slots; the first holds their number
+    received: Array  # i64 [words]: cycle of every word the host received
