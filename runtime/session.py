@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from runtime.errors import InputError
+from runtime.cycle.machine import CycleMachine
+from runtime.errors import InputError, UsageError
 from runtime.faults import MachineFault
 from runtime.image import Image, Port
 from runtime.imagefile import read_image
@@ -70,16 +71,24 @@ def _port_text(port: Port) -> str:
 
 
 class Session:
-    """An image on the machine. `stats` tells what the last call did."""
+    """An image on the machine, in functional mode or cycle by cycle. `stats` tells what the last call did."""
 
-    def __init__(self, image: Image, threads: int = 2) -> None:
+    def __init__(self, image: Image, threads: int = 2, engine: str = "functional") -> None:
         self.image = image
         self.stats = Stats()
         self._threads = threads
-        self._machine: Machine | None = Machine(image, threads)
+        self._engine = engine
+        self._machine: Machine | CycleMachine | None = self._new_machine()
         self._inputs = [port for port in image.ports if port.direction == "in"]
         self._outputs = [port for port in image.ports if port.direction == "out"]
         self._sequences = _Sequences()
+
+    def _new_machine(self) -> Machine | CycleMachine:
+        if self._engine == "functional":
+            return Machine(self.image, self._threads)
+        if self._engine == "cycle":
+            return CycleMachine(self.image, self._threads)
+        raise UsageError(f"no engine {self._engine!r}; there are: functional, cycle", code="bad-engine")
 
     def run(self, *, progress: Progress | None = None, **inputs: Any) -> dict[str, Array]:
         """Run new sequences. Inputs and outputs are arrays by graph name, with the graph's shapes and dtypes.
@@ -189,7 +198,7 @@ class Session:
         flat = {name: values.reshape(len(headers), -1) for name, values in tokens.values.items()}
         results = {port.name: np.zeros((len(headers), port.features), np.int32) for port in self._outputs}
         step = max(1, FEED_WORDS // max(port.features + len(port.lanes) for port in self.image.ports))
-        machine = self._machine or Machine(self.image, self._threads)
+        machine = self._machine or self._new_machine()
         self._machine = None  # until it has come to rest: after an error or an interrupt a fresh one is needed
         before, began = machine.counts, time.perf_counter()
         for first in range(0, len(headers), step):
@@ -201,7 +210,7 @@ class Session:
 
     def _exchange(
         self,
-        machine: Machine,
+        machine: Machine | CycleMachine,
         headers: Array,
         flat: dict[str, Array],
         results: dict[str, Array],
@@ -250,7 +259,7 @@ def _words(values: Array, port: Port) -> Array:
     return values.astype(np.float32).view(np.int32)
 
 
-def load(path_or_image: str | Path | Image, threads: int = 2) -> Session:
+def load(path_or_image: str | Path | Image, threads: int = 2, engine: str = "functional") -> Session:
     """A session on a `.wse` file or an image. Raises InputError, IllegalImageError or MachineFault."""
     image = path_or_image if isinstance(path_or_image, Image) else read_image(path_or_image)
-    return Session(image, threads)
+    return Session(image, threads, engine)

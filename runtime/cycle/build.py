@@ -169,7 +169,10 @@ def build(loaded: Loaded) -> tuple[State, Clock]:
     node[:, D_PENDING] = (1 << node[:, D_FANS]) - 1
     fan[fans:, F_TO] = number[sources[:, 1], sources[:, 0], sources[:, 2]]
     fan[fans:, F_LINK] = (sources[:, 1] * window.width + sources[:, 0]) * LINKS + DOWN
-    link = np.zeros((window.width * window.height * LINKS, 3), np.int32)
+    # Host lanes come in by the wafer's outer links, which no table has a number for.
+    routers = window.width * window.height
+    fan[len(fan) - len(hosts) :, F_LINK] = routers * LINKS + np.arange(len(hosts))
+    link = np.zeros((routers * LINKS + len(hosts), 3), np.int32)
     link[:, L_GRANTED] = -1
     rings = len(state.ring)
     now = np.zeros(NOW, np.int64)

@@ -274,6 +274,7 @@ def _issue(s: State, y: Clock, c: Int, t: Int, at: Int) -> tuple[Int, Int]:
             return SPINS, 0
         s.task[t, T_MOVED] = 0
         s.task[t, T_PC] = s.code[pc, TARGET]
+        s.stats[0, S_INSTRUCTIONS] += 1
         if s.task[t, T_ENDS] == 0:
             s.task[t, T_FIRST_END] = at
         s.task[t, T_ENDS] += 1

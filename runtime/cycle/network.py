@@ -142,11 +142,11 @@ def put_in_stage(y: Clock, n: Int, word: Int) -> None:
 
 
 @inlined
-def _hand_on(s: State, y: Clock, to: Int, word: Int, at: Int) -> None:
-    """A fan takes a word."""
+def _hand_on(s: State, y: Clock, n: Int, to: Int, word: Int, at: Int) -> None:
+    """A fan of node n takes a word. Between a core and its own router there is no hop."""
     if to >= 0:
         y.node[to, D_RESERVED] += 1
-        if y.now[P_HOP] == 1:
+        if y.now[P_HOP] == 1 or y.now[P_SOURCES] <= n < y.now[P_LANES]:
             put_in_stage(y, to, word)
         else:
             add_event(y, at + y.now[P_HOP], E_STAGE, to, word)
@@ -200,7 +200,7 @@ def commit(s: State, y: Clock) -> None:
         for k in range(y.node[n, D_FANS]):
             if asked >> k & 1 and y.link[y.fan[first + k, F_LINK], L_GRANTED] == colour:
                 pending &= ~(1 << k)
-                _hand_on(s, y, y.fan[first + k, F_TO], word, at)
+                _hand_on(s, y, n, y.fan[first + k, F_TO], word, at)
         y.node[n, D_PENDING] = pending
         if pending == 0:
             list_node(y, _let_go(s, y, n, at))

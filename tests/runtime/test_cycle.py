@@ -1,0 +1,118 @@
+"""The cycle machine: the same bits as the functional one, and times that follow from the machine's description."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from builders import F32, HEADER, chain_image, core_image, deadlock_image, fifo_image, history_image, matvec_image, take
+
+from runtime.cycle.machine import CycleMachine
+from runtime.cycle.state import BUSY, CONFLICT, K_SPENT
+from runtime.errors import DeadlockError
+from runtime.image import Image
+from runtime.isa import Binary, In, Mem, Mov, Out
+from runtime.machine import Machine
+from runtime.session import load
+from runtime.stream import header
+
+
+def numbers(seed: int, *shape: int) -> Any:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+IMAGES = {
+    "chain": (chain_image(5, 8), 8),
+    "matvec": (matvec_image(numbers(1, 6, 4)), 6),
+    "fifo": (fifo_image(5, 3), 5),
+    "history": (history_image(), 1),
+}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_the_same_bits_as_the_functional_machine(name: str) -> None:
+    image, features = IMAGES[name]
+    x = numbers(2, 2, 4, features)
+    functional, cycle = load(image), load(image, engine="cycle")
+    for run in ("run", "append") if name != "history" else ("run",):
+        expected, got = (getattr(session, run)(x=x) for session in (functional, cycle))
+        assert all(np.array_equal(expected[k].view(np.int32), got[k].view(np.int32)) for k in expected)
+        assert functional.stats.words >= 0 and cycle.stats.macs == functional.stats.macs
+
+
+def run(image: Image, words: int, wanted: int) -> CycleMachine:
+    machine = CycleMachine(image)
+    machine.feed(
+        [np.concatenate([[header(0, 0)], np.ones(words, np.float32).view(np.int32)]).astype(np.int32)], [wanted]
+    )
+    return machine
+
+
+def fast_host(image: Image, **changes: Any) -> Image:
+    target = dataclasses.replace(image.target, **({"host_words_per_cycle": 1.0} | changes))
+    return dataclasses.replace(image, target=target)
+
+
+def relay_image(length: int, words: int) -> Image:
+    """Every core of a row hands on what it gets, word by word."""
+    image = chain_image(length, words)
+    body = (Mov(Out(2, words + 1), In(2, words + 1)),)
+    image.programs[:] = [
+        dataclasses.replace(p, tasks=(dataclasses.replace(p.tasks[0], body=body),)) for p in image.programs
+    ]
+    return image
+
+
+def test_a_core_on_the_way_costs_two_ramps_a_hop_and_a_cycle() -> None:
+    """Receive and send of a word: T = 2 * ramp + 2 a core (HPDC 2024 reduce paper)."""
+    times = [int(run(fast_host(relay_image(n, 8)), 8, 9).clock.received[0]) for n in (4, 5, 6)]
+    assert np.diff(times).tolist() == [6, 6]
+
+
+def test_hops_and_ramps_are_the_targets() -> None:
+    def first(**changes: int) -> int:
+        return int(run(fast_host(relay_image(6, 4), **changes), 4, 5).clock.received[0])
+
+    # What comes to the first core comes before its task starts.
+    assert first(hop_cycles=2) - first() == 5
+    assert first(ramp_cycles=5) - first() == (6 * 2 - 1) * 3
+
+
+def test_a_stream_moves_one_word_a_cycle() -> None:
+    machine = run(fast_host(relay_image(6, 30)), 30, 31)
+    assert np.diff(machine.clock.received[:31]).tolist() == [1] * 30
+
+
+def test_a_host_channel_has_its_bandwidth() -> None:
+    machine = run(fast_host(relay_image(2, 30), host_words_per_cycle=0.25), 30, 31)
+    assert np.diff(machine.clock.received[:31]).tolist() == [4] * 30
+
+
+@pytest.mark.parametrize(("second", "per_element"), [(512 * 4, 2), (512 * 4 + 8, 1)])
+def test_operands_on_the_same_banks_wait(second: int, per_element: int) -> None:
+    """fp32 multiplication of 512 elements: two cycles each on the same banks, one with operands four words apart."""
+    dst = Mem(12288, F32, 512)
+    op = Binary("mul", dst, Mem(0 + 4096, F32, 512), Mem(4096 + second, F32, 512))
+    image = core_image([*take(2, 1), op, Mov(Out(2, 1, HEADER.dtype), HEADER), Mov(Out(2, 1), Mem(16, F32))], 1, 1)
+    program = image.programs[0]
+    region = dataclasses.replace(program.regions[0], bytes=16384)
+    image.programs[0] = dataclasses.replace(program, regions=(region,))
+    machine = run(image, 1, 2)
+    spent = machine.clock.core[0, K_SPENT:]
+    assert spent[BUSY] + spent[CONFLICT] == 512 * per_element + 4
+
+
+def test_a_deadlock_is_one() -> None:
+    with pytest.raises(DeadlockError):
+        CycleMachine(deadlock_image()).feed([np.zeros(3, np.int32)], [])
+
+
+def test_work_is_counted_as_the_functional_machine_does() -> None:
+    image, features = IMAGES["matvec"]
+    sent = [np.zeros(1 + features // 2, np.int32)] * 2
+    functional, cycle = Machine(image, 1), CycleMachine(image)
+    functional.feed(sent, [3, 3])
+    cycle.feed(sent, [3, 3])
+    assert functional.counts == cycle.counts
