@@ -18,7 +18,7 @@ from numba.core.caching import FunctionCache
 # Numba looks for changes only in the file of the function called from Python; these files are compiled into it.
 _SOURCES = (
     "atomics.py",
-    "cycle/banks.py",
+    "banks.py",
     "cycle/build.py",
     "cycle/core.py",
     "cycle/engine.py",

@@ -78,7 +78,7 @@ class Session:
         self.stats = Stats()
         self._threads = threads
         self._engine = engine
-        self._machine: Machine | CycleMachine | None = self._new_machine()
+        self.machine: Machine | CycleMachine | None = self._new_machine()
         self._inputs = [port for port in image.ports if port.direction == "in"]
         self._outputs = [port for port in image.ports if port.direction == "out"]
         self._sequences = _Sequences()
@@ -198,13 +198,13 @@ class Session:
         flat = {name: values.reshape(len(headers), -1) for name, values in tokens.values.items()}
         results = {port.name: np.zeros((len(headers), port.features), np.int32) for port in self._outputs}
         step = max(1, FEED_WORDS // max(port.features + len(port.lanes) for port in self.image.ports))
-        machine = self._machine or self._new_machine()
-        self._machine = None  # until it has come to rest: after an error or an interrupt a fresh one is needed
+        machine = self.machine or self._new_machine()
+        self.machine = None  # until it has come to rest: after an error or an interrupt a fresh one is needed
         before, began = machine.counts, time.perf_counter()
         for first in range(0, len(headers), step):
             part = slice(first, first + step)
             self._exchange(machine, headers[part], {n: v[part] for n, v in flat.items()}, results, part, progress)
-        self._machine = machine
+        self.machine = machine
         self._count(before, machine.counts, len(headers), time.perf_counter() - began)
         return {port.name: self._shaped(port, results[port.name], tokens) for port in self._outputs}
 

@@ -7,7 +7,9 @@ entry of the target file.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
+from runtime.banks import burst_cycles
 from runtime.isa import (
     Alu,
     Binary,
@@ -24,7 +26,10 @@ from runtime.isa import (
     Mem,
     Mov,
     Out,
+    Program,
     Reduce,
+    Reg,
+    Task,
     operands,
 )
 from runtime.target import Target
@@ -96,3 +101,99 @@ def cost(instr: Instr, target: Target) -> Cost:
         simd = 1  # a queue gives or takes one wavelet a cycle
     setup = target.vector_overhead_cycles + indexed * target.index_cycles
     return Cost(setup, simd, _element_cycles(instr, target))
+
+
+@dataclass(frozen=True)
+class Work:
+    """Cycles of one round of a task's body if it never waits: in all, and those in which it issues (no other task can).
+
+    See `core_interval` for what follows for a core.
+    """
+
+    serial: float
+    issue: float
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.serial + other.serial, self.issue + other.issue)
+
+    def times(self, count: int) -> Work:
+        return Work(self.serial * count, self.issue * count)
+
+
+def task_work(task: Task, target: Target, unknown: int = 0) -> Work:
+    """The work of a task for one token; `unknown`: the value of extents and counts that are in registers."""
+    return _body_work(task.body, target, unknown) + Work(target.activation_cycles, 1)
+
+
+def core_interval(program: Program, target: Target, unknown: int = 0) -> float:
+    """Cycles between two tokens of a core that never waits: its longest task's, and what the others take of it.
+
+    Tasks share one datapath. Another task's issue costs the longest one a cycle if it falls on an issue of that, which
+    it does as often as that issues; on its set-ups and branches it costs nothing.
+    """
+    works = [task_work(task, target, unknown) for task in program.tasks]
+    longest = max(works, key=lambda work: work.serial)
+    others = sum(work.issue for work in works) - longest.issue
+    return max(longest.serial + others * longest.issue / longest.serial, longest.issue + others)
+
+
+def _body_work(body: tuple[Instr, ...], target: Target, unknown: int) -> Work:
+    total = Work(0, 0)
+    for instr in body:
+        if isinstance(instr, Loop):
+            count = instr.count if isinstance(instr.count, int) else unknown
+            # Operands that move with the counter meet the banks in turn.
+            rounds = [_loop_round(instr, target, unknown, i) for i in range(min(count, target.memory_banks))]
+            mean = sum((work for work in rounds), Work(0, 0))
+            total += Work(target.scalar_cycles, 1)
+            if rounds:
+                total += Work(mean.serial * count / len(rounds), mean.issue * count / len(rounds))
+        elif isinstance(instr, If):
+            total += Work(target.scalar_cycles, 1) + _body_work(instr.body, target, unknown)
+        else:
+            total += instruction_work(instr, target, unknown)
+    return total
+
+
+def _loop_round(loop: Loop, target: Target, unknown: int, counter: int) -> Work:
+    total = Work(target.branch_cycles, 1)
+    for instr in loop.body:
+        if isinstance(instr, Loop | If):
+            total += _body_work((instr,), target, unknown)
+        else:
+            total += instruction_work(instr, target, unknown, loop.counter, counter)
+    return total
+
+
+def instruction_work(
+    instr: Instr, target: Target, unknown: int = 0, counter: Reg | None = None, value: int = 0
+) -> Work:
+    """The work of one instruction that is no loop; register `counter` holds `value`, other index registers 0."""
+    each = cost(instr, target)
+    if isinstance(instr, Alu | Load):
+        return Work(each.setup, 1)
+    dst, *sources = operands(instr)
+    shape = sources[0] if isinstance(instr, Reduce) else dst
+    length = unknown if isinstance(shape.extent, Reg) else shape.extent  # type: ignore[union-attr]
+    if each.element or any(isinstance(part, In | Out | Fifo) for part in (dst, *sources)):
+        cycles = length * max(1, each.element)
+        return Work(each.setup + cycles, 1 + (length if not each.element else cycles))
+    reads = [part for part in sources if isinstance(part, Mem) and part.extent != 1]
+    reads += [instr.dst] if isinstance(instr, Fmac) else []
+    streams = tuple(_stream(part, counter, value) for part in reads)
+    cycles = _burst(streams, each.width, length, target.memory_banks)
+    return Work(each.setup + cycles, 1 + cycles)
+
+
+def _stream(part: Mem, counter: Reg | None, value: int) -> tuple[int, int, int]:
+    """Size of an element, first address and step in 16-bit words; addresses count modulo the banks' pattern."""
+    at = part.address + (value * part.scale if part.index == counter and counter is not None else 0)
+    size = part.dtype.size // 2
+    return size, at // 2 % 64, part.stride * size
+
+
+@lru_cache(maxsize=1 << 14)
+def _burst(streams: tuple[tuple[int, int, int], ...], width: int, length: int, banks: int) -> int:
+    padded = (*streams, *[(0, 0, 0)] * (3 - len(streams)))
+    cycles, _ = burst_cycles(len(streams), *padded[0], *padded[1], *padded[2], width, length, banks)
+    return int(cycles)

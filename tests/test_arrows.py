@@ -11,7 +11,18 @@ import pytest
 ROOT = Path(__file__).parent.parent
 OURS = ("compiler", "frontends", "runtime", "wsec")
 # What `compiler` may know of the machine: its description, and never what executes it. Two are about files.
-MACHINE_DESCRIPTION = {"target", "defects", "isa", "image", "geometry", "stream", "errors", "digest", "extents"}
+MACHINE_DESCRIPTION = {
+    "target",
+    "defects",
+    "isa",
+    "image",
+    "geometry",
+    "stream",
+    "timing",
+    "errors",
+    "digest",
+    "extents",
+}
 # What a front end may know of the compiler: the languages it writes (the IR, and the placement problem), and no search.
 COMPILER_FOR_FRONTENDS = (
     "compiler.ir",

@@ -5,14 +5,16 @@ hears its token (q, k, v side by side, on one lane or cut into `pieces` lanes) a
 lanes are wires between two cores and need not cross those of other heads. The key and value of the token at position t
 stay on core t mod spread of the others. Every one of them forms the partial (max, sum, out) of its part of the cache
 with a softmax shifted by its own maximum; a chain through the head's cores merges the partials (Milakov and Gimelshein
-2018), and the last core divides. How many entries count follows from the position in the header, so a sequence needs no
-reset and the same program does prefill and decode.
+2018), and the last core divides. Merging is a task of its own, with room for a few tokens before it: all cores hear a
+token at once, and the last could not take the next one before the chain has come to it, which would hold up all. How
+many entries count follows from the position in the header, so a sequence needs no reset and the same program does
+prefill and decode.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -29,18 +31,14 @@ from compiler.kernels.base import (
     CHAIN_OUT,
     IDLE,
     LANE_QUEUES,
-    ROUTINE_CYCLES,
     STREAM_OUT,
     WRAP_COLOURS,
     Binding,
     Kernel,
     Rect,
     chain_east,
-    fmac_rate,
     hop,
-    memory_bytes,
     tap,
-    vector,
     vector_init,
 )
 from compiler.kernels.builder import Array, CoreBuilder
@@ -49,6 +47,10 @@ from runtime.image import Init
 from runtime.isa import Const, Dtype, Mem, Program, Reg
 from runtime.stream import MAX_POSITIONS, MAX_SLOTS, POSITION_BITS
 from runtime.target import Target
+from runtime.timing import task_work
+
+PASSING = 8  # words between the two tasks that merge
+CHAIN_STEP = 24  # cycles, about, of a maximum from one core to the next
 
 
 @dataclass(frozen=True)
@@ -260,7 +262,11 @@ class Attention(Kernel):
             {BROADCAST_IN: "token"} | ({} if role.first else {CHAIN_IN: "partial"}),
             {STREAM_OUT: "y"} if role.last else {CHAIN_OUT: "partial"},
         )
-        with b.task():
+        # What the chain works on: a maximum for the task that scales what comes, header and partial for the other.
+        merges, words = not role.first, 2 + d + role.last
+        maxima = b.fifo("maxima", self.tokens) if merges else 0
+        partials = b.fifo("partials", self.tokens * words) if merges else 0
+        with b.task("attend"):
             b.mov(header, b.take(BROADCAST_IN, 1, Dtype.I32))
             word = b.load(header)
             slot = b.alu("and", b.alu("shr", word, POSITION_BITS), MAX_SLOTS - 1) if self.slots > 1 else None
@@ -270,16 +276,29 @@ class Attention(Kernel):
             with b.scratch():
                 self._take(b, (ahead, count, slot), q, (keys, values))
             self._attend(b, q, count, slot, (keys, values), (score, weight), partial)
-            if not role.first:
-                self._merge(b, partial)
-            if role.last:
-                out = partial.part(2, d)
-                b.map("reciprocal", partial.at(1), partial.at(1))
-                b.mov(b.put(STREAM_OUT, 1, Dtype.I32), header)
-                b.binary("mul", b.put(STREAM_OUT, d), out, partial.at(1))
+            if merges:
+                b.mov(b.pipe(maxima, 1, Dtype.F32), partial.at(0))
+                if role.last:
+                    b.mov(b.pipe(partials, 1), header)
+                b.mov(b.pipe(partials, 2 + d, Dtype.F32), partial.all)
+            elif role.last:
+                self._answer(b, header, partial)
             else:
                 b.mov(b.put(CHAIN_OUT, 2 + d), partial.all)
+        if merges:
+            self._merge(b, role, maxima, partials)
         return b.program()
+
+    @property
+    def tokens(self) -> int:
+        """Tokens between attending and merging: what comes while the chain passes all cores, and one more."""
+        return 2 + (self.spread * CHAIN_STEP) // (64 + 4 * self.head_dim)
+
+    def _answer(self, b: CoreBuilder, header: Mem, partial: Array) -> None:
+        """The last core divides by the sum."""
+        b.map("reciprocal", partial.at(1), partial.at(1))
+        b.mov(b.put(STREAM_OUT, 1, Dtype.I32), header)
+        b.binary("mul", b.put(STREAM_OUT, self.head_dim), partial.part(2, self.head_dim), partial.at(1))
 
     def _take(self, b: CoreBuilder, token: tuple[Reg, Reg, Reg | None], q: Array, cache: tuple[Array, Array]) -> None:
         """The token, piece by piece; its key goes to a column, its value to a row of the cache.
@@ -322,25 +341,51 @@ class Attention(Kernel):
             row = b.alu("add", base, i) if base is not None else i
             b.fmac(out, work[1].at(i), cache[1].row(row, d, d))
 
-    def _merge(self, b: CoreBuilder, partial: Array) -> None:
-        """Combine with the partial of the cores before, which is never empty: position 0 lies on core 0."""
-        d = self.head_dim
-        other, top = b.scalar("other"), b.scalar("top")
-        factors = b.array("factors", "buffer", Dtype.F32, 2)  # exp(own max - top), exp(other max - top)
-        b.mov(other, b.take(CHAIN_IN, 1))
-        b.binary("max", top, partial.at(0), other)
-        b.binary("sub", factors.at(0), partial.at(0), top)
-        b.binary("sub", factors.at(1), other, top)
-        b.map("exp", factors.all, factors.all)
-        b.mov(partial.at(0), top)
-        sums = partial.part(1, 1 + d)
-        b.binary("mul", sums, sums, factors.at(0))
-        b.fmac(sums, factors.at(1), b.take(CHAIN_IN, 1 + d))
+    def _merge(self, b: CoreBuilder, role: Role, maxima: int, partials: int) -> None:
+        """Combine with the partial of the cores before, which is never empty: position 0 lies on core 0.
 
-    def memory(self, target: Target) -> int:
-        """Bytes of the fullest core: a head's first but the feeder, its last, or another."""
-        roles = {Role(False, place == 1, place == self.spread) for place in (1, min(2, self.spread), self.spread)}
-        return max(memory_bytes(self.program(role), target) for role in roles)
+        The maximum goes on as soon as it comes; sum and out stream through, scaled by one task and added to by the
+        other. So a core delays the chain by the maximum's way only.
+        """
+        d = self.head_dim
+        scaled = b.fifo("scaled", PASSING)
+        with b.task("rescale"):
+            own, other, top, factor = (b.scalar(name) for name in ("own", "other", "top", "factor"))
+            b.mov(own, b.pipe(maxima, 1, Dtype.F32))
+            b.mov(other, b.take(CHAIN_IN, 1))
+            b.binary("max", b.pipe(scaled, 1, Dtype.F32), own, other)
+            b.binary("max", top, own, other)
+            b.binary("sub", factor, other, top)
+            b.map("exp", factor, factor)
+            b.binary("mul", b.pipe(scaled, 1 + d, Dtype.F32), b.take(CHAIN_IN, 1 + d), factor)
+        with b.task("merge"):
+            header2 = b.scalar("header2", Dtype.I32)
+            top, factor = b.scalar("top2"), b.scalar("factor2")
+            partial = b.array("merged", "buffer", Dtype.F32, 2 + d)
+            sums = partial.part(1, 1 + d)
+            b.mov(top, b.pipe(scaled, 1, Dtype.F32))
+            if not role.last:
+                b.mov(b.put(CHAIN_OUT, 1), top)
+            if role.last:
+                b.mov(header2, b.pipe(partials, 1))
+            b.mov(partial.all, b.pipe(partials, 2 + d, Dtype.F32))
+            b.binary("sub", factor, partial.at(0), top)
+            b.map("exp", factor, factor)
+            b.binary("mul", sums, sums, factor)
+            if role.last:
+                b.binary("add", sums, sums, b.pipe(scaled, 1 + d, Dtype.F32))
+                self._answer(b, header2, partial)
+            else:
+                b.binary("add", b.put(CHAIN_OUT, 1 + d), sums, b.pipe(scaled, 1 + d, Dtype.F32))
+
+    @property
+    def most_entries(self) -> int:
+        return self.entries
+
+    def telling_roles(self) -> Iterable[Hashable]:
+        """A feeder, and a head's first core but the feeder, its last, and another."""
+        places = (0, 1, min(2, self.spread), self.spread)
+        return dict.fromkeys(Role(place == 0, place == 1, place == self.spread) for place in places)
 
     def inits(self, role: Role, rect: Rect, program: Program) -> Iterator[Init]:
         if not role.feeder:
@@ -351,25 +396,20 @@ class Attention(Kernel):
         places = [[1 + self.spread - self._place(r, c) for c in range(self.cols)] for r in range(self.rows)]
         return {"place": np.array(places, dtype=np.int32)}
 
-    def interval(self, target: Target) -> int:
-        """With the cache full: the steady state of the last token of a sequence of max_seq."""
-        d, entries, rate = self.head_dim, self.entries, fmac_rate(self.storage, target)
-        take = vector(1, target) + self.pieces * 3 * vector(d // self.pieces, target) + 12  # the registers' work
-        scores = d * (vector(entries, target, rate) + 1) + 4 * vector(entries, target) + vector(1, target)
-        softmax = vector(ROUTINE_CYCLES * entries, target)
-        out = vector(1 + d, target) + entries * (vector(d, target, rate) + 1)
-        dividing = vector(ROUTINE_CYCLES, target) + vector(1, target)
-        keeping = take + scores + softmax + out + self._merging(target) + dividing + vector(d, target)
-        feeding = (1 + self.pieces) * vector(1, target) + self.pieces * vector(3 * d // self.pieces, target)
-        return max(keeping, feeding)
-
-    def _merging(self, target: Target) -> int:
-        """Cycles to merge the partial of the cores before."""
-        exps = vector(2 * ROUTINE_CYCLES, target)
-        return 5 * vector(1, target) + exps + 2 * vector(1 + self.head_dim, target)
-
     def latency(self, target: Target) -> int:
-        per_core = self._merging(target) + vector(2 + self.head_dim, target) + hop(target)
+        """A token's way to the cores, the work on it, the maximum through the chain, the sums after it."""
+        d, overhead = self.head_dim, target.vector_overhead_cycles
         wraps = (self._deep - 1) * self.cols * target.hop_cycles
-        feeding = (1 + self.pieces) * vector(1, target) + self.pieces * vector(3 * self.head_dim // self.pieces, target)
-        return self.interval(target) + feeding + (self.spread - 1) * per_core + wraps
+        part = 3 * d // self.pieces
+        feeding = self.pieces * (part + 2 * overhead + 2) + self._length * target.hop_cycles + hop(target)
+        if self.spread == 1:
+            return self.interval(target) + feeding + wraps
+        exp = overhead + target.routine_cycles
+        step = hop(target) + 4 + 2 * overhead
+        merging = 2 * exp + 2 * overhead + 2 * (1 + d) + overhead + target.divide_cycles + overhead + d
+        return self._attending(target) + feeding + (self.spread - 1) * step + wraps + merging
+
+    def _attending(self, target: Target) -> int:
+        """Cycles from the last word of a token to the core's partial."""
+        program = self.program(Role(False, True, self.spread == 1))
+        return math.ceil(task_work(program.tasks[0], target, self.entries).serial)

@@ -6,9 +6,11 @@ kernel has its own fixed routes on low colours. Cores with the same *role* share
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -19,6 +21,7 @@ from runtime.geometry import EAST, NORTH, RAMP, SOUTH, WEST, bit
 from runtime.image import Init
 from runtime.isa import Dtype, Program
 from runtime.target import Target
+from runtime.timing import core_interval
 
 # Queue numbers kernels use. Inputs 2 and 3 are four words deep, 4 to 7 two; outputs 2 and 3 are six deep.
 STREAM_IN, SECOND_IN, CHAIN_IN, BROADCAST_IN = 2, 3, 3, 4
@@ -123,9 +126,14 @@ class Kernel(ABC):
         """Small tensors this kernel computes at compile time."""
         return {}
 
-    @abstractmethod
+    @property
+    def most_entries(self) -> int:
+        """The largest value of extents and counts that programs keep in registers."""
+        return 0
+
     def interval(self, target: Target) -> int:
         """Cycles between two tokens in steady state: the busiest core's work on one token."""
+        return _interval(self, target)
 
     @abstractmethod
     def latency(self, target: Target) -> int:
@@ -147,15 +155,25 @@ class Kernel(ABC):
                 rows[-1] += [self.role(r, start)] * (end - start)
         return rows
 
-    def memory(self, target: Target) -> int:
-        """Bytes the fullest core needs: data, code and queues. Blocks never grow along an axis, so the ends tell."""
+    def telling_roles(self) -> Iterable[Hashable]:
+        """Roles among which are those of the fullest and of the busiest core. Blocks never grow along an axis, so the
+        ends of both tell."""
         rows, cols = _ends(self.rows), _ends(self.cols)
-        roles = dict.fromkeys(self.role(r, c) for r in rows for c in cols)
-        return max(memory_bytes(self.program(role), target) for role in roles)
+        return dict.fromkeys(self.role(r, c) for r in sorted(rows) for c in sorted(cols))
+
+    def memory(self, target: Target) -> int:
+        """Bytes the fullest core needs: data, code and queues."""
+        return max(memory_bytes(self.program(role), target) for role in self.telling_roles() if role is not IDLE)
 
     def footprint(self, name: str) -> Footprint:
         """The kernel as placer and router see it."""
         return Footprint(name, self.cols, self.rows, self.inputs(), self.outputs(), self.routes(), turned=self.turned)
+
+
+@lru_cache(maxsize=1 << 14)
+def _interval(kernel: Kernel, target: Target) -> int:
+    programs = [kernel.program(role) for role in kernel.telling_roles() if role is not IDLE]
+    return max(math.ceil(core_interval(program, target, kernel.most_entries)) for program in programs)
 
 
 def _ends(length: int) -> set[int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from compiler.floorplan import Lane
-from compiler.kernels.base import SECOND_IN, STREAM_IN, STREAM_OUT, hop, tap, vector
+from compiler.kernels.base import SECOND_IN, STREAM_IN, STREAM_OUT, tap
 from compiler.kernels.builder import CoreBuilder
 from compiler.kernels.line import Line
 from runtime.isa import Dtype, Program
@@ -46,8 +46,5 @@ class Join(Line):
             b.binary(self.fn, b.put(STREAM_OUT, role), x.all, b.take(SECOND_IN, role))
         return b.program()
 
-    def interval(self, target: Target) -> int:
-        return 3 * vector(1, target) + 2 * vector(self.blocks.block, target)
-
     def latency(self, target: Target) -> int:
-        return self.interval(target) + hop(target)
+        return self.interval(target)

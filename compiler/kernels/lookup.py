@@ -29,7 +29,6 @@ from compiler.kernels.base import (
     hop,
     memory_bytes,
     region_address,
-    vector,
     vector_init,
 )
 from compiler.kernels.builder import CoreBuilder
@@ -152,10 +151,6 @@ class Lookup(Kernel):
         starts = [0, self.tables[0].cores] if len(self.tables) == 2 else [0]
         rows = {min(r + i, self.rows - 1) for r in starts for i in (0, 1)} | {self.rows - 1}
         return max(memory_bytes(self.program(self.role(r, 0)), target) for r in sorted(rows))
-
-    def interval(self, target: Target) -> int:
-        width = self.blocks.block
-        return 3 * vector(1, target) + 10 + vector(width, target)
 
     def latency(self, target: Target) -> int:
         return self.interval(target) + self.cols * target.hop_cycles + self.rows * (hop(target) + 1)

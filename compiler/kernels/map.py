@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from compiler.kernels.base import ROUTINE_CYCLES, STREAM_IN, STREAM_OUT, Rect, hop, vector, vector_init
+from compiler.kernels.base import STREAM_IN, STREAM_OUT, Rect, vector_init
 from compiler.kernels.builder import CoreBuilder
 from compiler.kernels.line import Line
 from runtime.image import Init
@@ -59,10 +59,5 @@ class Map(Line):
         else:
             yield vector_init(program, "constant", Dtype.F32, rect, self.constant, role, per_row=self.blocks.block)
 
-    def interval(self, target: Target) -> int:
-        elements = self.blocks.block
-        work = elements if self.constant else ROUTINE_CYCLES * elements
-        return 2 * vector(1, target) + vector(elements, target) + vector(work, target)
-
     def latency(self, target: Target) -> int:
-        return self.interval(target) + hop(target)
+        return self.interval(target)

@@ -17,7 +17,7 @@ heads' q, k and v come to lie side by side.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -41,9 +41,7 @@ from compiler.kernels.base import (
     Weight,
     chain_bindings,
     chain_south,
-    fmac_rate,
     hop,
-    memory_bytes,
     region_address,
     vector,
 )
@@ -350,26 +348,13 @@ class Matvec(Kernel):
         """Lanes come along the way of the strip: to the edge with rows across, to the diagonal with columns across."""
         return {"edge": True, "diagonal": False}.get(self.entry)
 
-    def memory(self, target: Target) -> int:
-        """Bytes of the fullest core: one with the longest code, one at the bottom with the bias, or a finisher."""
+    def telling_roles(self) -> Iterable[Hashable]:
+        """The core with the longest code or the most words to take, one at the bottom with the bias, a finisher."""
         tiles = self.slices.lanes
-        longest = int(np.argmax(self._rows_taking(1, 0)))
-        rows = {0, min(1, self.rows - 1), longest, tiles - 1, self.rows - 1}
+        most_code, most_words = (int(np.argmax(self._rows_taking(*weights))) for weights in ((1, 0), (7, 1)))
+        rows = {0, min(1, self.rows - 1), most_code, most_words, tiles - 1, self.rows - 1}
         cores = {(r, 0) for r in rows} | {(r, self._entry(r)) for r in rows if self._relayed and r < tiles}
-        return max(memory_bytes(self.program(self.role(r, c)), target) for r, c in cores)  # type: ignore[arg-type]
-
-    def interval(self, target: Target) -> int:
-        k, n = self.slices.block, self.y.block
-        taking = int(self._rows_taking(target.vector_overhead_cycles, 1).max())
-        work = taking + vector(n, target) + k * (vector(n, target, fmac_rate(self.storage, target)) + 1)
-        work += vector(n, target) + vector(1, target)  # partial sums in and out in one instruction, the header
-        if self.activation and not self.finishers:
-            work += vector(ROUTINE_CYCLES * n, target) + vector(n, target)
-        if not self.finishers:
-            return work
-        own = Blocks.over(n, self.finishers).block
-        finishing = 2 * vector(1, target) + 2 * vector(n, target) + vector(ROUTINE_CYCLES * own, target)
-        return max(work, finishing)
+        return dict.fromkeys(self.role(r, c) for r, c in sorted(cores))
 
     def _rows_taking(self, overhead: int, word: int) -> npt.NDArray[np.int64]:
         """By row, the cost of taking its lanes and of relaying, at `overhead` an instruction and `word` a word."""

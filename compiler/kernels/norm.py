@@ -8,6 +8,7 @@ is under way: one takes a block, keeps it in a FIFO of `tokens` tokens and feeds
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +23,6 @@ from compiler.kernels.base import (
     BROADCAST_OUT,
     CHAIN_IN,
     CHAIN_OUT,
-    ROUTINE_CYCLES,
     STREAM_IN,
     STREAM_OUT,
     Binding,
@@ -30,7 +30,6 @@ from compiler.kernels.base import (
     chain_bindings,
     chain_south,
     hop,
-    vector,
     vector_init,
 )
 from compiler.kernels.builder import Array, CoreBuilder
@@ -39,6 +38,7 @@ from runtime.geometry import NORTH, RAMP, SOUTH, bit
 from runtime.image import Init
 from runtime.isa import Const, Dtype, Program
 from runtime.target import Target
+from runtime.timing import task_work
 
 
 @dataclass(frozen=True)
@@ -181,18 +181,18 @@ class Norm(Line):
         own = np.array([self.blocks.size(r) for r in range(self.rows)], np.float64)
         return {"merge": np.stack([own / (above + own), above * own / (above + own)], axis=1).astype(np.float32)}
 
-    def interval(self, target: Target) -> int:
-        """Both tasks of a core of the line's middle, or of its last core, which finds the result besides."""
-        n = self.blocks.block
-        measure = 6 * vector(1, target) + vector(2, target) + 5 * vector(n, target)
-        merge = (6 * vector(1, target) + 2 * vector(2, target)) * (self.rows > 1)
-        scale = 2 * vector(1, target) + vector(2, target) + 4 * vector(n, target)
-        last = 2 * vector(1, target) + vector(ROUTINE_CYCLES, target) + vector(2, target)
-        return measure + merge + scale + last
-
     def latency(self, target: Target) -> int:
-        merge = 6 * vector(1, target) + 2 * vector(2, target) + hop(target)
-        return self.interval(target) + (self.rows - 1) * (merge + target.hop_cycles) + hop(target)
+        """The stats of a block, then through the chain, the result back to all, and the block scaled."""
+        first, last = (self.program(Role(r == 0, r == self.rows - 1, self.blocks.block)) for r in (0, self.rows - 1))
+        measure = task_work(first.tasks[0], target).serial
+        if self.rows == 1:
+            return math.ceil(measure + task_work(last.tasks[1], target).serial)
+        one = target.vector_overhead_cycles + 1
+        step = 7 * one + 2 + hop(target)  # six instructions on one element, then two words to the next
+        result = 2 * one + target.vector_overhead_cycles + target.divide_cycles + 2 * one + 2
+        back = self.rows * target.hop_cycles + 2 * target.ramp_cycles
+        scale = task_work(last.tasks[1], target).serial - target.activation_cycles
+        return math.ceil(measure + (self.rows - 1) * step + result + back + scale)
 
     def needed_tokens(self, interval: int, target: Target) -> int:
         """Tokens a core holds while the chain and the broadcast are under way, at one token in `interval` cycles."""

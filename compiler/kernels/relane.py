@@ -7,7 +7,8 @@ rest. Any change of lanes is a merge to their common divisor followed by a split
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import math
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,14 +23,13 @@ from compiler.kernels.base import (
     chain_bindings,
     chain_east,
     hop,
-    memory_bytes,
     tap,
-    vector,
 )
 from compiler.kernels.builder import CoreBuilder
 from runtime.isa import Dtype, Program
 from runtime.stream import Blocks
 from runtime.target import Target
+from runtime.timing import task_work
 
 
 @dataclass(frozen=True)
@@ -126,17 +126,16 @@ class Relane(Kernel):
             b.mov(b.put(STREAM_OUT, role.own), x.all)
         return b.program()
 
-    def memory(self, target: Target) -> int:
-        """Bytes of the fullest core: the first, second or last of the first group; no other group is larger."""
+    def telling_roles(self) -> Iterable[Hashable]:
+        """The first, second and last of the first group; no other group is larger."""
         group = self.groups[0]
-        cols = sorted({group[0], group[min(1, len(group) - 1)], group[-1]})
-        return max(memory_bytes(self.program(self.role(0, c)), target) for c in cols)
-
-    def interval(self, target: Target) -> int:
-        block = self.blocks.block
-        most = min(self.ratio, self.cols)
-        passing = 2 * vector(1, target) + vector(block * (most - 1), target) * (most > 1)
-        return passing + (1 if self.merge else 2) * vector(block, target)
+        return dict.fromkeys(self.role(0, c) for c in (group[0], group[min(1, len(group) - 1)], group[-1]))
 
     def latency(self, target: Target) -> int:
-        return self.interval(target) + (self.ratio - 1) * hop(target)
+        """Merging, words of all cores stream to the last; splitting, a core takes its own before it passes any on."""
+        if self.merge:
+            return self.interval(target) + (self.ratio - 1) * hop(target)
+        block, overhead = self.blocks.block, target.vector_overhead_cycles
+        step = block + 2 * overhead + 4 + hop(target)
+        last = self.program(self.role(0, self.groups[0][-1])).tasks[0]
+        return math.ceil(task_work(last, target).serial) - target.activation_cycles + (self.ratio - 1) * step

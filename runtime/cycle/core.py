@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.cycle.banks import burst_cycles
+from runtime.banks import burst_cycles
 from runtime.cycle.lists import add_event, list_node, set_timer
 from runtime.cycle.state import (
     BACK_PRESSURE,
@@ -54,6 +54,7 @@ from runtime.encode import (
     CONST,
     DST,
     END,
+    F16,
     FIFO,
     FN,
     FN_FMAC,
@@ -79,7 +80,7 @@ from runtime.execute import (
     perform,
     scalar_row,
 )
-from runtime.jit import inlined
+from runtime.jit import called, inlined
 from runtime.rings import advance, free_words, ready_words
 from runtime.state import (
     R_HEAD,
@@ -99,6 +100,7 @@ from runtime.state import (
 
 Int = Any  # inside compiled code: a 64-bit integer
 NEVER = np.int64(1) << 60
+_burst_cycles = called(burst_cycles)
 
 
 @inlined
@@ -211,23 +213,24 @@ def _slices(
 ) -> tuple[Int, Int]:  # fmt: skip
     """Cycles of a vector instruction on memory: its read streams are the sources with more than one element and, of
     an fmac, its destination."""
-    streams, third = np.int64(0), s.code[pc, FN] == FN_FMAC
-    kind0, first0, step0 = np.int64(0), np.int64(0), np.int64(0)
-    kind1, first1, step1 = d_kind, dst, d_step
+    streams = np.int64(s.code[pc, FN] == FN_FMAC)
+    size0, first0, step0 = np.int64(0), np.int64(0), np.int64(0)
+    size2 = 1 if d_kind == F16 else 2
+    size1, first1, step1 = size2, dst * size2, d_step * size2
     if a_kind < CONST and a_step != 0:
-        kind0, first0, step0 = a_kind, a, a_step
+        size0 = np.int64(1 if a_kind == F16 else 2)
+        first0, step0 = a * size0, a_step * size0
         streams += 1
     if b_kind < CONST and b_step != 0:
-        if streams:
-            kind1, first1, step1 = b_kind, b, b_step
+        size = 1 if b_kind == F16 else 2
+        if size0:
+            size1, first1, step1 = size, b * size, b_step * size
         else:
-            kind0, first0, step0 = b_kind, b, b_step
+            size0, first0, step0 = np.int64(size), b * size, b_step * size
         streams += 1
-    if third:
-        streams += 1
-    width, banks = s.code[pc, C_WIDTH], y.now[P_BANKS]
-    cycles, waits = burst_cycles(
-        streams, kind0, first0, step0, kind1, first1, step1, d_kind, dst, d_step, width, length, banks
+    cycles, waits = _burst_cycles(
+        streams, size0, first0, step0, size1, first1, step1, size2, dst * size2, d_step * size2,
+        s.code[pc, C_WIDTH], length, y.now[P_BANKS],
     )  # fmt: skip
     return cycles, waits
 

@@ -25,12 +25,12 @@ class CycleMachine:
 
     def __init__(self, image: Image, threads: int = 2) -> None:
         self.loaded: Loaded = load(image, 1, timed=True)
-        self._state, self.clock = build(self.loaded)
+        self.state, self.clock = build(self.loaded)
         self._start()
 
     def _start(self) -> None:
         """Every core that has a task starts it at cycle 0."""
-        units = np.unique(self._state.task[: len(self._state.task) - self._lanes, T_CORE])
+        units = np.unique(self.state.task[: len(self.state.task) - self._lanes, T_CORE])
         engine.start(self.clock, units)
 
     @property
@@ -44,16 +44,16 @@ class CycleMachine:
 
     @property
     def counts(self) -> Counts:
-        totals = self._state.stats.sum(axis=0)
+        totals = self.state.stats.sum(axis=0)
         return Counts(int(totals[S_INSTRUCTIONS]), int(totals[S_WORDS]), int(totals[S_MACS]))
 
     def feed(self, sent: list[Words], wanted: list[int], progress: Progress | None = None) -> list[Words]:
         """As `runtime.machine.Machine.feed`; `clock.received` then holds the cycle of every word that came back."""
-        loaded, task = self.loaded, self._state.task
+        loaded, task = self.loaded, self.state.task
         lengths, wants = np.array([len(words) for words in sent], np.int64), np.array(wanted, np.int64)
         host_in = np.concatenate([*sent, np.zeros(1, np.int32)]).astype(np.int32)
         total = int(wants.sum())
-        self._state = self._state._replace(host_in=host_in, host_out=np.zeros(total + 1, np.int32))
+        self.state = self.state._replace(host_in=host_in, host_out=np.zeros(total + 1, np.int32))
         self.clock = self.clock._replace(received=np.zeros(total + 1, np.int64))
         task[loaded.senders, T_LAST] = np.cumsum(lengths)
         task[loaded.senders, T_NEXT] = np.cumsum(lengths) - lengths
@@ -62,13 +62,13 @@ class CycleMachine:
         task[np.concatenate([loaded.senders, loaded.receivers]), T_TIME] = FINE * self.cycle
         self._run(progress, total)
         if self._unfinished():
-            raise deadlock_error(loaded, self._state, self.clock, lengths, wants)
-        return np.split(self._state.host_out[:-1], np.cumsum(wants)[:-1])
+            raise deadlock_error(loaded, self.state, self.clock, lengths, wants)
+        return np.split(self.state.host_out[:-1], np.cumsum(wants)[:-1])
 
     def _run(self, progress: Progress | None, wanted: int) -> None:
-        task, receivers = self._state.task, self.loaded.receivers
+        task, receivers = self.state.task, self.loaded.receivers
         first = task[receivers, T_NEXT].sum()
-        while not engine.run(self._state, self.clock, CYCLES):
+        while not engine.run(self.state, self.clock, CYCLES):
             if progress is not None:
                 progress(int(task[receivers, T_NEXT].sum() - first), wanted)
         if self.clock.now[N_FAULT + X_CODE]:
@@ -76,7 +76,7 @@ class CycleMachine:
 
     def _unfinished(self) -> bool:
         """Whether the host misses words, words are left anywhere, or a task waits inside its body."""
-        ring, task = self._state.ring, self._state.task
+        ring, task = self.state.ring, self.state.task
         left = ring[:, R_HEAD] != ring[:, R_TAIL]
         waits = (task[:, T_NEXT] < task[:, T_LAST]).any() or (task[:, T_MOVED] > 0).any()
         return bool(left.any() or waits or self.clock.node[:, D_HERE].any())

@@ -10,6 +10,7 @@ from compiler.dialects import flow
 from compiler.ir.core import Op, StreamType, Symbol, module
 from compiler.ir.passes import PassContext, PassManager, parse_pipeline
 from compiler.package import package
+from compiler.passes.nets import Netlist
 from compiler.pipelines import PHASES
 from compiler.resources import ResourceStore
 from runtime import target as targets
@@ -30,6 +31,7 @@ class Bench:
         self.module.attrs["report"] = {"size": {"interval_cycles": 1 << 20}}
         self.resources = ResourceStore()
         self.count = 0
+        self.predicted: dict[str, tuple[int, int]] = {}
 
     def weight(self, array: np.ndarray[Any, Any]) -> Symbol:
         """A constant tensor."""
@@ -60,7 +62,12 @@ class Bench:
         self.run_passes("insert-forks")
         for fifo in self.module.body.find("flow.fifo"):
             fifo.attrs.setdefault("tokens", 1)
-        self.run_passes(f"place{{deterministic-limit=0}},route,{PHASES['core']}")
+        self.run_passes("place{deterministic-limit=0},route")
+        self.predicted = {
+            flow.name_of(op): (kernel.interval(TARGET), kernel.latency(TARGET))
+            for op, kernel in zip(Netlist(self.module).ops, Netlist(self.module).kernels, strict=True)
+        }
+        self.run_passes(PHASES["core"])
         image = package(self.module, self.resources, TARGET, {})
         report = validate(image)
         assert not report.violations, "\n".join(map(str, report.violations))

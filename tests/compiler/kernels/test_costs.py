@@ -9,13 +9,12 @@ from collections.abc import Sequence
 import pytest
 from shapes import PORTS, WITH_CORES, attention, lookup, matvec
 
-from compiler.kernels.base import IDLE, ROUTINE_CYCLES, Kernel, fmac_rate, vector
+from compiler.kernels.base import Kernel, fmac_rate, vector
 from compiler.kernels.fifo import Fifo
 from compiler.kernels.join import Join
 from compiler.kernels.map import Map
 from compiler.kernels.norm import Norm
 from compiler.kernels.relane import Relane
-from runtime import isa
 from runtime import target as targets
 from runtime.isa import Dtype
 from runtime.stream import Blocks
@@ -92,49 +91,6 @@ def test_matvec_rows_and_finishers() -> None:
     assert matvec(x, y, entry="diagonal").interval(TARGET) > matvec(x, y).interval(TARGET)
 
 
-def cycles(instr: isa.Instr, count: int) -> float:
-    """Cycles of one instruction, registers as counts taken for `count`; one for what works on registers."""
-    if isinstance(instr, isa.Loop | isa.If):
-        times = 1 if isinstance(instr, isa.If) else instr.count if isinstance(instr.count, int) else count
-        return times * (1 + sum(cycles(inner, count) for inner in instr.body))
-    if isinstance(instr, isa.Alu | isa.Load):
-        return 1
-    operand = instr.a if isinstance(instr, isa.Reduce) else instr.dst
-    extent = getattr(operand, "extent", 1)
-    elements = extent if isinstance(extent, int) else count
-    if isinstance(instr, isa.Map):
-        return vector(ROUTINE_CYCLES * elements, TARGET)
-    storage = instr.b.dtype if isinstance(instr, isa.Fmac) and isinstance(instr.b, isa.Mem) else Dtype.F32
-    return vector(elements, TARGET, fmac_rate(storage, TARGET) if isinstance(instr, isa.Fmac) else 1.0)
-
-
-def busiest(kernel: Kernel, count: int = 0) -> float:
-    """Cycles per token of the busiest core: the sum over the instructions of its tasks, which share one datapath."""
-    programs = {kernel.program(role) for row in kernel.roles() for role in row if role is not IDLE}
-    return max(sum(cycles(instr, count) for task in program.tasks for instr in task.body) for program in programs)
-
-
-@pytest.mark.parametrize("stored", [Dtype.F32, Dtype.F16])
-def test_intervals_price_the_code_they_stand_beside(stored: Dtype) -> None:
-    """Closed form and generated code, for kernels as large as a GPT's: within a tenth of each other."""
-    x, y = over(32, 768), over(64, 3072)
-    scores = attention(8, heads=2, head_dim=64, max_seq=1024, storage=stored)
-    priced: list[tuple[Kernel, float]] = [(scores, busiest(scores, scores.entries))]
-    kernels = (
-        matvec(x, over(32, 768), storage=stored), matvec(x, y, bias=True, activation="gelu_erf", storage=stored),
-        lookup(x, (1000,), (100,), stored), Map(x, "exp"), Map(x, "add", "c", 768), Join(x, "add"), Fifo(x, 3),
-        Relane(x, 4, True), Relane(x, 4, False), Norm(over(1, 768), 1e-5, "s", "b"), Norm(x, 1e-5, "s", "b"),
-        matvec(x, y, storage=stored, tiles=20, entry="diagonal"),
-        matvec(over(5, 768), y, storage=stored, tiles=8, entry="diagonal"),
-        matvec(x, y, bias=True, activation="gelu_erf", finishers=3, storage=stored),
-    )  # fmt: skip
-    cut = attention(8, head_dim=64, max_seq=8, storage=stored, pieces=2)
-    priced += [(cut, busiest(cut, cut.entries))]
-    priced += [(kernel, busiest(kernel)) for kernel in kernels]
-    for kernel, work in priced:
-        assert 0.89 * work <= kernel.interval(TARGET) <= 1.1 * work, kernel
-
-
 def test_matvec_does_at_least_its_multiplications() -> None:
     for rows, cols in itertools.product((1, 4), (1, 6)):
         kernel = matvec(over(rows), over(cols))
@@ -147,8 +103,8 @@ def test_attention() -> None:
     assert falls(intervals([attention(4, max_seq=length) for length in (512, 128, 32, 8)]))
     assert falls(intervals([attention(4, head_dim=d) for d in (64, 16, 4)]))
     assert falls(intervals([attention(4, max_seq=256, storage=storage) for storage in (Dtype.F32, Dtype.F16)]))
-    others = [attention(4, heads=heads, slots=slots) for heads, slots in ((1, 1), (8, 1), (8, 4))]
-    assert len(set(intervals(others))) == 1
+    one, eight, slotted = intervals([attention(4, heads=h, slots=s) for h, s in ((1, 1), (8, 1), (8, 4))])
+    assert one == eight < slotted  # to find the slot takes a few instructions
 
 
 def test_lookup() -> None:
