@@ -143,7 +143,8 @@ def _body_work(body: tuple[Instr, ...], target: Target, unknown: int) -> Work:
         if isinstance(instr, Loop):
             count = instr.count if isinstance(instr.count, int) else unknown
             # Operands that move with the counter meet the banks in turn.
-            rounds = [_loop_round(instr, target, unknown, i) for i in range(min(count, target.memory_banks))]
+            different = target.memory_banks if _moves(instr, target) else 1
+            rounds = [_loop_round(instr, target, unknown, i) for i in range(min(count, different))]
             mean = sum((work for work in rounds), Work(0, 0))
             total += Work(target.scalar_cycles, 1)
             if rounds:
@@ -153,6 +154,13 @@ def _body_work(body: tuple[Instr, ...], target: Target, unknown: int) -> Work:
         else:
             total += instruction_work(instr, target, unknown)
     return total
+
+
+def _moves(loop: Loop, target: Target) -> bool:
+    """Whether operands meet other banks in every round."""
+    turn = 2 * target.memory_banks
+    parts = (part for instr in loop.body for part in operands(instr))
+    return any(isinstance(part, Mem) and part.index == loop.counter and part.scale % turn for part in parts)
 
 
 def _loop_round(loop: Loop, target: Target, unknown: int, counter: int) -> Work:
@@ -181,7 +189,7 @@ def instruction_work(
     reads = [part for part in sources if isinstance(part, Mem) and part.extent != 1]
     reads += [instr.dst] if isinstance(instr, Fmac) else []
     streams = tuple(_stream(part, counter, value) for part in reads)
-    cycles = _burst(streams, each.width, length, target.memory_banks)
+    cycles = burst(streams, each.width, length, target.memory_banks)
     return Work(each.setup + cycles, 1 + cycles)
 
 
@@ -193,7 +201,9 @@ def _stream(part: Mem, counter: Reg | None, value: int) -> tuple[int, int, int]:
 
 
 @lru_cache(maxsize=1 << 14)
-def _burst(streams: tuple[tuple[int, int, int], ...], width: int, length: int, banks: int) -> int:
+def burst(streams: tuple[tuple[int, int, int], ...], width: int, length: int, banks: int) -> int:
+    """Cycles of a vector instruction on memory that reads these streams: (size of an element, first address, step), in
+    16-bit words."""
     padded = (*streams, *[(0, 0, 0)] * (3 - len(streams)))
     cycles, _ = burst_cycles(len(streams), *padded[0], *padded[1], *padded[2], width, length, banks)
     return int(cycles)

@@ -326,10 +326,12 @@ class Attention(Kernel):
         score, weight = (Mem(array.address, array.dtype, count) for array in work)
         maximum, total, out = partial.at(0), partial.at(1), partial.part(2, d)
         b.fill(score, 0.0)
-        base = b.alu("mul", slot, d) if slot is not None else None
-        with b.loop(d) as j:
-            row = b.alu("add", base, j) if base is not None else j
-            b.fmac(score, q.at(j), cache[0].row(row, pitch, count))
+        if slot is None:
+            b.fmac_rows(score, q, cache[0], d, pitch)
+        else:
+            keys = b.alu("mul", slot, d)
+            with b.loop(d) as j:
+                b.fmac(score, q.at(j), cache[0].row(b.alu("add", keys, j), pitch, count))
         b.fill(maximum, -math.inf)
         b.reduce("rmax", maximum, score)
         b.binary("sub", score, score, maximum)

@@ -46,6 +46,9 @@ from runtime.isa import (
 )
 
 ALIGNMENT = 4  # bytes: every region starts on a 32-bit word
+BANK_ROUND = 16  # bytes after which addresses come to the same banks again
+UNROLLED = 64  # rows of a product whose instructions are written out; more take a loop
+UNROLL = 16  # rows in a round of it
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,13 @@ class CoreBuilder:
         self._bodies: list[list[Instr]] = []
         self._registers = 0
 
-    def array(self, name: str, owner: str, dtype: Dtype, count: int) -> Array:
-        """A new region of `count` elements."""
+    def array(self, name: str, owner: str, dtype: Dtype, count: int, apart: Array | None = None) -> Array:
+        """A new region of `count` elements; its first one half a round of memory banks from that of `apart`, if given,
+        so that instructions that read both wait for no bank."""
         top = max((region.address + region.bytes for region in self._regions), default=0)
         address = -(-top // ALIGNMENT) * ALIGNMENT
+        if apart is not None:
+            address += (apart.address + BANK_ROUND // 2 - address) % BANK_ROUND
         self._regions.append(Region(name, owner, address, count * dtype.size))
         return Array(address, dtype, count)
 
@@ -165,6 +171,20 @@ class CoreBuilder:
 
     def fmac(self, dst: Mem, a: Source, b: Source) -> None:
         self._emit(Fmac(dst, a, b))
+
+    def fmac_rows(self, dst: Mem, scalars: Array, rows: Array, count: int, pitch: int) -> None:
+        """dst += scalars[i] * row i for i < count; row i has dst's extent and begins at element i * pitch of `rows`.
+
+        A written out instruction has its addresses in its descriptors; in a loop they are set from registers each time.
+        """
+        rounds = 0 if count <= UNROLLED else count // UNROLL
+        if rounds:
+            with self.loop(rounds) as i:
+                for j in range(UNROLL):
+                    row = rows.row(i, UNROLL * pitch, dst.extent, j * pitch)
+                    self.fmac(dst, scalars.row(i, UNROLL, 1, j), row)
+        for j in range(rounds * UNROLL, count):
+            self.fmac(dst, scalars.at(j), rows.part(j * pitch, dst.extent))
 
     def reduce(self, op: str, dst: Mem, a: Source) -> None:
         self._emit(Reduce(op, dst, a))

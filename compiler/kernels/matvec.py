@@ -17,6 +17,7 @@ heads' q, k and v come to lie side by side.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -45,12 +46,13 @@ from compiler.kernels.base import (
     region_address,
     vector,
 )
-from compiler.kernels.builder import Array, CoreBuilder
+from compiler.kernels.builder import UNROLL, UNROLLED, Array, CoreBuilder
 from runtime.geometry import EAST, RAMP, WEST, bit
 from runtime.image import Init
 from runtime.isa import Dtype, Mem, Program
 from runtime.stream import Blocks
 from runtime.target import Target
+from runtime.timing import burst
 
 
 @dataclass(frozen=True)
@@ -252,7 +254,7 @@ class Matvec(Kernel):
         header = b.scalar("header", Dtype.I32)
         x = b.array("x", "buffer", self.storage, role.k)
         y = b.array("y", "buffer", Dtype.F32, n)
-        w = b.array("w", "weights", self.storage, role.k * n)
+        w = b.array("w", "weights", self.storage, role.k * n, apart=y)
         bias = b.array("bias", "weights", Dtype.F32, n) if role.bottom and self.has_bias else None
         b.name_queues(
             {share.queue: "x" for share in role.shares} | ({} if role.first else {CHAIN_IN: "partial"}),
@@ -268,8 +270,7 @@ class Matvec(Kernel):
                 b.mov(y.all, bias.all)
             else:
                 b.fill(y.all, 0.0)
-            with b.loop(role.k) as k:
-                b.fmac(y.all, x.at(k), w.row(k, n, n))
+            b.fmac_rows(y.all, x, w, role.k, n)
             self._pass_on(b, role, header, y)
         return b.program()
 
@@ -356,6 +357,38 @@ class Matvec(Kernel):
         cores = {(r, 0) for r in rows} | {(r, self._entry(r)) for r in rows if self._relayed and r < tiles}
         return dict.fromkeys(self.role(r, c) for r, c in sorted(cores))
 
+    def interval(self, target: Target) -> int:
+        """What `runtime.timing.core_interval` finds for the busiest program, without writing it: sizing asks often."""
+        n, overhead = self.y.block, target.vector_overhead_cycles
+        last = self.activation and not self.finishers
+        work = target.activation_cycles + int(self._rows_taking(overhead, 1).max()) + self._tile_cycles(target)
+        work += overhead + -(-n // target.simd_f32)  # y starts from zero, or from the bias
+        work += 2 * overhead + 1 + n  # the header, and the sums in and out
+        if last:
+            work += 2 * overhead + n + target.routine_cycles * n
+        if not self.finishers:
+            return work
+        own = Blocks.over(n, self.finishers).block
+        return max(work, target.activation_cycles + 5 * overhead + 2 * (1 + n) + target.routine_cycles * own)
+
+    def _tile_cycles(self, target: Target) -> int:
+        """Of the products of one core; see `CoreBuilder.fmac_rows`."""
+        k, n, size, banks = self.slices.block, self.y.block, self.storage.size // 2, target.memory_banks
+        rate = target.fmac_per_cycle_f16 if self.storage is Dtype.F16 else target.fmac_per_cycle_f32
+        width = min(int(rate), 4)
+        rows, period = 0, banks // math.gcd(n * size, banks)
+        for phase in range(min(period, k)):
+            weights = (size, banks // 2 + phase * n * size, size)  # y lies half a round of banks away
+            rows += burst(((2, 0, 2), weights), width, n, banks) * len(range(phase, k, period))
+        rounds = 0 if k <= UNROLLED else k // UNROLL
+        indexed = rounds * UNROLL * 2 * target.index_cycles
+        return rows + k * target.vector_overhead_cycles + indexed + rounds * target.branch_cycles + (rounds > 0)
+
+    def row_cycles(self, target: Target) -> float:
+        """Cycles of a core for one row of its tile, more or less."""
+        rate = 2 * target.fmac_per_cycle_f16 / 3 if self.storage is Dtype.F16 else target.fmac_per_cycle_f32  # banks
+        return target.vector_overhead_cycles + self.y.block / rate + 1
+
     def _rows_taking(self, overhead: int, word: int) -> npt.NDArray[np.int64]:
         """By row, the cost of taking its lanes and of relaying, at `overhead` an instruction and `word` a word."""
         block, features = self.x.block, self.x.features
@@ -371,8 +404,8 @@ class Matvec(Kernel):
         return np.asarray(instructions * overhead + words * word)
 
     def latency(self, target: Target) -> int:
-        n = self.y.block
-        chain = (self.slices.lanes - 1) * (hop(target) + 1) + n
+        n, begun = self.y.block, target.activation_cycles + target.vector_overhead_cycles  # before a lone token comes
+        chain = (self.slices.lanes - 1) * (hop(target) + 1) - begun
         finishing = self.finishers * (2 * vector(n, target) + vector(1, target) + hop(target))
         if self.finishers:
             finishing += vector(ROUTINE_CYCLES * n, target)

@@ -13,7 +13,7 @@ from functools import cached_property
 from compiler.dialects import flow
 from compiler.ir.core import Op, StreamType
 from compiler.kernels.attention import Attention
-from compiler.kernels.base import LANE_QUEUES, ROUTINE_CYCLES, Kernel, fmac_rate, vector
+from compiler.kernels.base import LANE_QUEUES, ROUTINE_CYCLES, Kernel, vector
 from compiler.kernels.lookup import Lookup
 from compiler.kernels.matvec import Matvec
 from compiler.kernels.table import kernel_of
@@ -54,9 +54,7 @@ class Shape:
 
     @cached_property
     def holds(self) -> bool:
-        """Do its cores have the memory, and the queues for what they hear?"""
-        if isinstance(self.kernel, Matvec) and self.kernel.most_lanes > MOST_LANES:
-            return False
+        """Do its cores have the memory?"""
         return self.kernel.memory(self.target) <= self.target.memory_bytes
 
 
@@ -110,6 +108,8 @@ class Shapes:
             self._tried[key] = []
             for attrs in self._choices(op, width, goal):
                 shape = self._shape(op, what, attrs)
+                if isinstance(shape.kernel, Matvec) and shape.kernel.most_lanes > MOST_LANES:
+                    continue  # more than there are queues for
                 try:
                     fit = Fit(height(shape.kernel, width), shape)
                 except ValueError:
@@ -183,8 +183,7 @@ class Shapes:
     def _rows(self, kernel: Matvec, finishers: int, interval: int) -> int:
         """The fewest rows of tiles, with relays, for the interval and the memory; 0 if there are none."""
         features, n = kernel.x.features, kernel.y.block
-        step = vector(n, self.target, fmac_rate(kernel.storage, self.target)) + 3  # a take, the loop, a relay
-        steps = (interval - 2 * vector(n, self.target)) // step
+        steps = int((interval - 2 * vector(n, self.target)) / kernel.row_cycles(self.target))
         room = (self.target.memory_bytes - 8 * n) // (kernel.storage.size * (n + 1))
         deepest = min(steps, room, features)
         if deepest < 1:

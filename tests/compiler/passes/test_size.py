@@ -201,7 +201,7 @@ def test_a_fifo_without_room_says_so() -> None:
     bench.run_passes("insert-forks")
     size(bench.module, bench.resources, 9, dataclasses.replace(MINI, memory_bytes=2048))
     ((tokens, _, reason),) = fifo_facts(bench.module)
-    assert tokens == 1 and "1 token keeps the join alive" in reason and "holds fewer than the 9 tokens" in reason
+    assert tokens == 1 and "1 token keeps the join alive" in reason and "holds fewer than the 8 tokens" in reason
 
 
 def test_equal_layers_get_equal_shapes() -> None:
