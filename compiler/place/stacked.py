@@ -9,6 +9,7 @@ import numpy as np
 
 from compiler import floorplan
 from compiler.floorplan import Box, Footprint, Net, Placed
+from compiler.place.mirror import mirror
 from compiler.place.placer import verify
 from compiler.place.strips import Frame, arrange
 from compiler.place.wire import Wire, cost, wires
@@ -53,6 +54,7 @@ def stack(
     except ValueError as error:
         hint = "use a larger target, a smaller --max-cores, or fewer keep-outs"
         raise InfeasibleError(str(error), code="no-placement", hint=hint) from error
+    mirror(kernels, nets, found)
     found.update(_ports(kernels, wiring, found, obstacles, target))
     places = [found[index] for index in range(len(kernels))]
     verify(kernels, places, target)

@@ -19,7 +19,7 @@ from compiler.floorplan import Box, Footprint, Placed
 from runtime.geometry import SOUTH, STEP, Orientation
 from runtime.target import Target
 
-TURN = 20  # lanes for each row of routers left free at both ends of a strip, where the snake turns
+TURN = 6  # lanes for each row of routers left free at both ends of a strip, where the snake turns
 LOOK_AHEAD = 8  # kernels beyond the end of a bin that may be drawn forward to fill it
 LOOK_BACK = 2  # kernels at the end of a bin that may be put off for it
 

@@ -1,15 +1,17 @@
-"""The router: a path and a colour for every lane of every net, by rip-up and reroute with negotiated congestion.
+"""The router: a path and a colour for every lane of every net.
 
-A channel takes the first colour in which a path is about as short as without any other channel; then longer detours
-are allowed; then it goes through others at a price, they are torn out and routed again, and what was fought over gets
-dearer (PathFinder: McMurchie and Ebeling, 1995).
+Nets are routed as bundles (`bundles`), long ones first: they cross most others. Nets that fail go before the nets
+around them in the next round. What is left after some rounds is routed lane by lane, by rip-up and reroute with
+negotiated congestion: a channel takes the first colour in which a path is about as short as without any other channel;
+then longer detours are allowed; then it goes through others at a price, they are torn out and routed again, and what
+was fought over gets dearer (PathFinder: McMurchie and Ebeling, 1995).
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,10 +20,13 @@ import numpy.typing as npt
 
 from compiler import floorplan
 from compiler.floorplan import Footprint, Net, Placed
-from compiler.route.channels import Region, Tap, Wanted, wanted
+from compiler.route.bundles import Bundles, Trunk
+from compiler.route.channels import Region, Tap, wanted
+from compiler.route.ends import check_ends
+from compiler.route.grown import Grown, Routed
 from compiler.route.search import FIXED, FREE, HOP, Scratch, flood, search, trace
 from runtime import defects
-from runtime.errors import InfeasibleError, InputError, LimitError, Shortage, WsecError
+from runtime.errors import InputError, LimitError, WsecError
 from runtime.geometry import DIRECTION_NAMES, OPPOSITE, bit
 from runtime.target import Target
 
@@ -34,6 +39,10 @@ DETOURS = ((5, 4, 8 * HOP), (2, 1, 16 * HOP), (6, 1, 64 * HOP))  # then costs up
 PENALTY = 8 * HOP  # crossing a router whose colour another channel has
 TOLL = 2 * HOP  # rise of the penalty with every conflict
 TEAR_LIMIT = 400  # how often one channel may be torn out
+LARGE = 4096  # routers of a lane's taps beyond which it is routed alone, and first
+ROUNDS = 12  # in which nets that failed go first
+AROUND = 32  # routers around a net within which others must make way for it
+CROWDED = 24 * HOP  # cost of a router with all colours used, to bundles
 NO_LIMIT = 1 << 24  # above the cost of any path
 
 
@@ -75,19 +84,6 @@ class RouteResult:
     seconds: float = field(compare=False)
 
 
-@dataclass(frozen=True)
-class _Tree:
-    """A routed channel: its routers with their masks, each once, and the links from the source to each sink."""
-
-    colour: int
-    cost: int
-    cells: Array
-    inputs: Array
-    outputs: Array
-    reach: tuple[int, ...]
-    length: int  # links outside the sinks' taps
-
-
 def route(
     kernels: Sequence[Footprint],
     placed: Sequence[Placed],
@@ -122,39 +118,6 @@ def _region(kernels: Sequence[Footprint], placed: Sequence[Placed], target: Targ
     return Region(west, north, east - west, south - north)
 
 
-class _Grown:
-    """A tree while it grows from its source, tap by tap."""
-
-    def __init__(self, channel: Wanted) -> None:
-        self.cells = np.array([channel.source], np.int64)
-        self.inputs = np.array([channel.origin], np.uint8)
-        self.outputs = np.zeros(1, np.uint8)
-        self.depth = np.zeros(1, np.int64)
-        self.length = 0
-        self.reach: dict[int, int] = {}
-
-    def add(self, path: Array, reached: Array, spread: tuple[Array, Array, Array, Array], sink: int) -> None:
-        """A path from a router of the tree to a tap, and the routers the tap spreads to from the path's end."""
-        cells, inputs, outputs, depth = spread
-        start = int(np.flatnonzero(self.cells == path[0])[0])
-        steps = (1 << reached[1:].astype(np.int64)).astype(np.uint8)
-        came = (1 << ((reached[1:].astype(np.int64) + 2) % 4)).astype(np.uint8)
-        if len(path) > 1:
-            self.outputs[start] |= steps[0]
-        between = path[1:-1]
-        at = int(self.depth[start])
-        self.cells = np.concatenate([self.cells, between, cells])
-        self.inputs = np.concatenate([self.inputs, came[:-1], inputs])
-        self.outputs = np.concatenate([self.outputs, steps[1:], outputs])
-        self.depth = np.concatenate([self.depth, at + 1 + np.arange(len(between)), at + len(path) - 1 + depth])
-        self.length += len(path) - 1
-        self.reach[sink] = min(self.reach.get(sink, at + len(path)), at + len(path) - 1)
-
-    def tree(self, colour: int, cost: int) -> _Tree:
-        reach = tuple(self.reach[sink] for sink in sorted(self.reach))
-        return _Tree(colour, cost, self.cells, self.inputs, self.outputs, reach, self.length)
-
-
 class _Router:
     """The state of the search: who owns which colour at which router, and how much crosses each link."""
 
@@ -176,19 +139,25 @@ class _Router:
         self.toll = np.zeros((colours, cells), np.int32)
         self.used = np.zeros(cells, np.int32)
         self.load = np.zeros((4, cells), np.int32)
+        self.taken = np.zeros(cells, np.int64)
         self.crowd = np.array([CROWD * n * n // colours**2 for n in range(colours + 1)], np.int64)
         self.blank, self.no_toll = np.full(cells, FREE, np.int32), np.zeros(cells, np.int32)
         self.scratch = Scratch(cells)
         self.lanes_of: dict[int, list[int]] = {}
         for index, channel in enumerate(self.wanted):
             self.lanes_of.setdefault(channel.net, []).append(index)
-        self.trees: dict[int, _Tree] = {}
+        self.trees: dict[int, Routed] = {}
         self.tears: Counter[int] = Counter()
         self._check_alive(dead)
         self.owner[:, dead] = self.blank[dead] = FIXED  # nothing passes a dead router, whatever it pays
         self._claim_internal()
-        self._check_ends()
+        check_ends(kernels, placed, nets, self.wanted, region, self.used, colours, capacity)
         self.base = self.load.copy()
+        for colour in range(colours):
+            self.taken |= (self.owner[colour] != FREE).astype(np.int64) << colour
+        self.crowded = np.array([CROWDED * n * n // colours**2 for n in range(colours + 1)], np.int64)
+        self.failed: Counter[int] = Counter()  # by net
+        self.bundles = Bundles(region, colours, capacity)
 
     # What is given: the kernels' own routes and the tails
 
@@ -213,45 +182,6 @@ class _Router:
                 self.used[cells] += 1
                 self._add_load(cells, np.full(len(cells), outputs, np.uint8), internal.words)
 
-    def _check_ends(self) -> None:
-        """Prove that what starts and ends here does not alone ask for too much."""
-        demand = self.used.copy()
-        for channel in self.wanted:
-            np.add.at(demand, channel.reserved, 1)
-            if channel.words > self.capacity:
-                message = f"{channel.words} words per token on one lane, the limit is {self.capacity}"
-                where = f"{self.nets[channel.net].name} lane {channel.lane}"
-                proof = "every word of the lane crosses the link behind its source"
-                short = Shortage("words per token on a link", where, channel.words, self.capacity, proof)
-                raise InfeasibleError(
-                    message, code="link-overloaded", where=where, hint="use more lanes", shortages=[short]
-                )
-        cell = int(demand.argmax())
-        if demand[cell] > self.colours:
-            message = f"lanes that start or end here need {demand[cell]} colours, the target has {self.colours}"
-            raise InfeasibleError(
-                message,
-                code="colours-exhausted",
-                where=self._where(cell),
-                shortages=[self._colours_short(cell, demand)],
-            )
-
-    def _colours_short(self, cell: int, demand: Array) -> Shortage:
-        """Who wants a colour at a router: kernels by their own routes, nets by the lanes that start or end there."""
-        wants: Counter[str] = Counter()
-        for channel in self.wanted:
-            if (channel.reserved == cell).any():
-                wants[self.nets[channel.net].name] += 1
-        x, y = self.region.at(cell)
-        for kernel, place in zip(self.kernels, self.placed, strict=True):
-            left, top, w, h = place.box(kernel)
-            if left <= x < left + w and top <= y < top + h:
-                wants[kernel.name] += int(self.used[cell])
-        proof = "no two of them may share a colour at one router"
-        return Shortage(
-            "colours", self._where(cell), int(demand[cell]), self.colours, proof, tuple(wants.most_common())
-        )
-
     def _add_load(self, cells: Array, outputs: Array, words: int) -> None:
         for direction in range(4):
             self.load[direction, cells[(outputs >> direction & 1) == 1]] += words
@@ -259,29 +189,114 @@ class _Router:
     # The main loop
 
     def run(self, progress: Callable[[int, int], None] | None) -> None:
-        """Route all channels: those with large tails first, then short ones before long ones."""
+        """Route all nets as bundles, those that fail before what is around them; what is left then lane by lane."""
         total = len(self.wanted)
-        queue = deque(sorted(range(total), key=self._priority))
+
+        def tell() -> None:
+            if progress:
+                progress(len(self.trees), total)
+
+        left = self._bundles(self.lanes_of, tell)
+        for _ in range(ROUNDS):
+            if not left:
+                break
+            left = self._again(sorted({self.wanted[index].net for index in left}), tell)
+        queue = deque(left)
         while queue:
-            index = queue.popleft()
+            queue.extendleft(reversed(self._single(queue.popleft())))
+            tell()
+
+    def _bundles(self, nets: Iterable[int], tell: Callable[[], None]) -> list[int]:
+        """Route whole nets, those that failed most often first, then long ones; the lanes that found no way."""
+        left = []
+        for net in sorted(nets, key=self._urgency):
+            left += self._alike(self.lanes_of[net])
+            tell()
+        return sorted({index for index in left if index not in self.trees})
+
+    def _again(self, nets: list[int], tell: Callable[[], None]) -> list[int]:
+        """Route nets that failed before all others around them; the lanes that found no way this time."""
+        self.failed.update(nets)
+        near = set(nets).union(*(self._around(net) for net in nets))
+        for net in near:
+            for index in self.lanes_of[net]:
+                if index in self.trees:
+                    self._tear(index)
+        return self._bundles(near, tell)
+
+    def _around(self, net: int) -> set[int]:
+        """Nets that cross the rectangle a net lies in."""
+        cells = np.concatenate([self.wanted[index].reserved for index in self.lanes_of[net]])
+        x, y = cells % self.region.width, cells // self.region.width
+        rows = slice(max(0, int(y.min()) - AROUND), int(y.max()) + AROUND + 1)
+        columns = slice(max(0, int(x.min()) - AROUND), int(x.max()) + AROUND + 1)
+        owners = self.owner.reshape(self.colours, self.region.height, -1)[:, rows, columns]
+        return {self.wanted[index].net for index in np.unique(owners[owners >= 0]).tolist()}
+
+    def _urgency(self, net: int) -> tuple[int, int, int, int]:
+        lanes = [self.wanted[lane] for lane in self.lanes_of[net]]
+        large = max(len(lane.reserved) for lane in lanes) > LARGE
+        return -large, -self.failed[net], -max(lane.distance for lane in lanes), net
+
+    def _single(self, index: int) -> list[int]:
+        """Route a lane by itself; the lanes torn out for it."""
+        torn: list[int] = []
+        tree = self._best_tree(index)
+        if tree is None:
+            torn, tree = self._force(index)
+        self._commit(index, tree)
+        return torn + self._relieve(index, tree)
+
+    def _alike(self, lanes: Sequence[int]) -> list[int]:
+        """Route the lanes of a net in one style, what is left in another and so on; those without a path afterwards."""
+        left, torn = list(lanes), list[int]()
+        if len(self.wanted[left[0]].reserved) > LARGE:
+            return self._alone(left)
+        while left:
+            tried, left = left, []
+            channels = [self.wanted[index] for index in tried]
+            trunks = self.bundles.route(channels, self.taken, self.load, self.crowded[self.used])
+            for index, trunk in zip(tried, trunks, strict=True):
+                if trunk.colour < 0:
+                    left.append(index)
+                else:
+                    tree = self._grow(trunk)
+                    self._commit(index, tree)
+                    torn += self._relieve(index, tree)
+            if len(left) == len(tried):
+                break
+        return left + torn
+
+    def _alone(self, lanes: Sequence[int]) -> list[int]:
+        """Route lanes one by one without touching others; those that find no way so."""
+        left = []
+        for index in lanes:
             tree = self._best_tree(index)
             if tree is None:
-                torn, tree = self._force(index)
-                queue.extendleft(reversed(torn))
-            self._commit(index, tree)
-            queue.extend(self._relieve(index, tree))
-            if progress:
-                progress(total - len(queue), total)
+                left.append(index)
+            else:
+                self._commit(index, tree)
+                left += self._relieve(index, tree)
+        return left
 
-    def _priority(self, index: int) -> tuple[int, int, int, int]:
-        """Bundle by bundle, those with large taps or heavy lanes first, then short ones; the nearest lane first."""
-        channel = self.wanted[index]
-        lanes = [self.wanted[lane] for lane in self.lanes_of[channel.net]]
-        large = max(len(lane.reserved) for lane in lanes) // 1024
-        heavy = max(lane.words for lane in lanes) > self.capacity // 4  # few others may share a link with such a lane
-        return -large - heavy, max(lane.distance for lane in lanes), channel.net, channel.distance
+    def _grow(self, trunk: Trunk) -> Routed:
+        """The tree along given paths to each tap."""
+        grown, scratch, region = Grown(trunk.channel), self.scratch, self.region
+        for tap, path in zip(trunk.channel.taps, trunk.paths, strict=True):
+            scratch.now += 1
+            scratch.member[tap.cells] = scratch.now
+            reached = np.full(len(path), -1, np.int8)
+            step = np.diff(path)
+            reached[1:] = np.where(step == 1, 1, np.where(step == -1, 3, np.where(step > 0, 2, 0)))
+            into = bit(OPPOSITE[int(reached[-1])]) if len(path) > 1 else 0
+            spread = flood(
+                region.width, region.cells, tap.cells, int(path[-1]), into, tap.outputs, scratch.stamp, scratch.member,
+                scratch.now,
+            )  # fmt: skip
+            grown.add(path, reached, spread, tap.sink)
+        return grown.tree(trunk.colour, 0)
 
-    def _best_tree(self, index: int) -> _Tree | None:
+    def _best_tree(self, index: int) -> Routed | None:
         """A legal tree: of the first colour near the ideal, else of the first within a detour."""
         channel = self.wanted[index]
         legal = [k for k in self._colour_order(index) if (self.owner[k, channel.reserved] == FREE).all()]
@@ -309,7 +324,7 @@ class _Router:
         first = [before.colour] if before else []
         return first + [k for k in range(self.colours) if k not in first]
 
-    def _force(self, index: int) -> tuple[list[int], _Tree]:
+    def _force(self, index: int) -> tuple[list[int], Routed]:
         """The tree with the cheapest conflicts, after tearing out the channels whose colour it takes."""
         channel = self.wanted[index]
         best, limit = None, NO_LIMIT
@@ -329,10 +344,10 @@ class _Router:
         self.toll[best.colour, cells[owners != FREE]] += TOLL
         torn = [int(rival) for rival in np.unique(owners[owners != FREE])]
         for rival in torn:
-            self._tear(rival, index)
+            self._evict(rival, index)
         return torn, best
 
-    def _relieve(self, index: int, tree: _Tree) -> list[int]:
+    def _relieve(self, index: int, tree: Routed) -> list[int]:
         """Tear other channels out of the links that this one overloads, the heaviest first. Returns them."""
         torn: list[int] = []
         for direction in range(4):
@@ -350,7 +365,7 @@ class _Router:
         for rival in sorted(on_link, key=lambda i: (-self.wanted[i].words, self.tears[i], i)):
             if self.load[direction, cell] <= self.capacity:
                 break
-            self._tear(rival, index)
+            self._evict(rival, index)
             torn.append(rival)
         return torn
 
@@ -361,10 +376,10 @@ class _Router:
 
     # Trees
 
-    def _tree(self, index: int, colour: int, owner: Array, penalty: int, limit: int) -> _Tree | None:
+    def _tree(self, index: int, colour: int, owner: Array, penalty: int, limit: int) -> Routed | None:
         """A tree for a channel in one colour, whose owners by cell are `owner`; None if its cost exceeds `limit`."""
         channel = self.wanted[index]
-        grown = _Grown(channel)
+        grown = Grown(channel)
         changed = [(channel.reserved, owner[channel.reserved])]
         owner[channel.reserved] = index
         cost = 0
@@ -381,7 +396,7 @@ class _Router:
         return grown.tree(colour, cost) if cost >= 0 else None
 
     def _connect(
-        self, index: int, tap: Tap, grown: _Grown, owner: Array, colour: int, penalty: int, limit: int
+        self, index: int, tap: Tap, grown: Grown, owner: Array, colour: int, penalty: int, limit: int
     ) -> tuple[int, Array]:
         """Add the cheapest path from the tree to one tap, and the tap; its cost, or -1, and the path's routers."""
         channel, scratch, region = self.wanted[index], self.scratch, self.region
@@ -402,18 +417,25 @@ class _Router:
         grown.add(path, reached, spread, tap.sink)
         return int(cost), path
 
-    def _commit(self, index: int, tree: _Tree) -> None:
+    def _commit(self, index: int, tree: Routed) -> None:
         self.owner[tree.colour, tree.cells] = index
+        self.taken[tree.cells] |= 1 << tree.colour
         self.used[tree.cells] += 1
         self._add_load(tree.cells, tree.outputs, self.wanted[index].words)
         self.trees[index] = tree
 
-    def _tear(self, index: int, by: int) -> None:
+    def _evict(self, index: int, by: int) -> None:
+        """Take a channel out in favour of another."""
         self.tears[index] += 1
         if self.tears[index] > TEAR_LIMIT:
             raise self._failure(index, f"torn out {TEAR_LIMIT} times, last by {self._name(by)}")
+        self._tear(index)
+
+    def _tear(self, index: int) -> None:
+        """Take a channel out."""
         tree = self.trees.pop(index)
         self.owner[tree.colour, tree.cells] = FREE
+        self.taken[tree.cells] &= ~(1 << tree.colour)
         self.used[tree.cells] -= 1
         self._add_load(tree.cells, tree.outputs, -self.wanted[index].words)
 

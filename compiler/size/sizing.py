@@ -30,6 +30,7 @@ PRECISION = 1.004  # ratio of intervals at which the bisection stops
 NARROWEST, WIDEST = 1, 256  # strips worth trying, in cores across
 MANY = 30  # strips, beyond which not every number is tried
 LANE_STEP = 1.4  # ratio of the counts of lanes tried for the least latency
+DENSEST = 3  # lanes between two kernels for each core across the strip: each needs a colour beside the others
 WIDE = 16  # features per host channel beyond which no matvec feeds a port directly
 
 
@@ -171,7 +172,10 @@ class Sizer:
         """The block of a class that makes its kernels best together; None if none of those tried fits."""
         cls = self.classes[index]
         best: tuple[float, int, int] | None = None
+        inside = all(op.name not in PORTS for op in cls.kernels)
         for block in cls.choices or self._candidates(index, blocks, frame, goal):
+            if inside and not cls.choices and -(-cls.features // block) > DENSEST * frame.width:
+                continue
             blocks[index] = block
             fits = [self._fit(op, blocks, frame, goal) for op in cls.kernels if self._decided(op, blocks)]
             blocks[index] = 0
