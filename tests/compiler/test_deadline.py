@@ -84,7 +84,7 @@ def test_routing_ends_when_the_time_is_over() -> None:
             routed.append(1)
             return 4 - len(routed)
 
-    with pytest.raises(LimitError, match=r"in phase route: 8 of 41 channels have a route"):
+    with pytest.raises(LimitError, match=r"in phase route: [1-9]\d* of \d+ channels have a route"):
         PassManager(parse_pipeline("route")).run(module, PassContext(resources, MINI, deadline=Short(1.0)))
 
 
