@@ -61,14 +61,15 @@ def compile(
     return image
 
 
-def load(image: str | Path | Image, threads: int = 2) -> Session:
+def load(image: str | Path | Image, threads: int = 2, engine: str = "functional") -> Session:
     """A session that runs an image: `run(name=array, ...)` and `append(...)` give arrays by graph output name.
 
-    Raises InputError, IllegalImageError, and MachineFault or DeadlockError while it runs.
+    With `engine="cycle"` the same bits take cycles, and `session.timing` tells where they went. Raises InputError,
+    IllegalImageError, and MachineFault or DeadlockError while it runs.
     """
     from runtime import session
 
-    return session.load(image, threads)
+    return session.load(image, threads, engine)
 
 
 def validate(image: str | Path | Image) -> Report:

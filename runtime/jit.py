@@ -23,6 +23,7 @@ _SOURCES = (
     "cycle/core.py",
     "cycle/engine.py",
     "cycle/lists.py",
+    "cycle/log.py",
     "cycle/network.py",
     "cycle/state.py",
     "elements.py",

@@ -45,8 +45,8 @@ def _notes(image: Image, section: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _cycles(image: Image) -> dict[str, tuple[int, int]]:
-    """Predicted interval and latency by kernel."""
+def predicted_cycles(image: Image) -> dict[str, tuple[int, int]]:
+    """Interval and latency by kernel as the compiler's closed forms have them, where it noted them."""
     noted = _notes(image, "cycles").items()
     return {
         name: (pair[0], pair[1])
@@ -60,10 +60,10 @@ def _cycles(image: Image) -> dict[str, tuple[int, int]]:
 
 def _summary(image: Image, wires: Wires, top: int) -> dict[str, Any]:
     target, used = image.target, int((image.cores["program"] >= 0).sum())
-    cycles = _cycles(image)
+    cycles = predicted_cycles(image)
     paced = [(cycles[b.name][0], b.name, b.kind) for b in image.blocks if b.name in cycles]
     paced.sort(key=lambda entry: (-entry[0], entry[1]))
-    interval = _number(_notes(image, "size").get("interval_cycles")) or (paced[0][0] if paced else None)
+    interval = _interval(image) or (paced[0][0] if paced else None)
     latency = _latency(image, wires, cycles) if cycles else None
     clock = target.clock_ghz * 1e9
     provenance = image.manifest.get("provenance")
@@ -199,7 +199,7 @@ def _route(image: Image, wires: Wires, top: int) -> dict[str, Any]:
         "hops": _hops(image),
         "words_per_token": int(wires.words.sum()),
         "colours": {**colours(image), "at": _most_colours(image)},
-        "hottest_links": _hottest(image, wires, top),
+        "hottest_links": hottest_links(image, wires.load, wires.origin, _interval(image), top),
     }
 
 
@@ -219,19 +219,28 @@ def _most_colours(image: Image) -> list[int]:
     return [column, row]
 
 
-def _hottest(image: Image, wires: Wires, top: int) -> list[dict[str, Any]]:
-    """The busiest links; `links` of one kernel that are alike in words and direction are told by their first."""
-    interval = _number(_notes(image, "size").get("interval_cycles"))
+def _interval(image: Image) -> int | None:
+    return _number(_notes(image, "size").get("interval_cycles"))
+
+
+def hottest_links(
+    image: Image, load: Array, origin: tuple[int, int], cycles: int | None, top: int
+) -> list[dict[str, Any]]:
+    """The busiest links; `links` of one kernel that are alike in words and direction are told by their first.
+
+    load [LINKS, rows, columns]: words on the links of routers, the north-west one at `origin`; cycles: in which they
+    pass, for their share.
+    """
     found: dict[tuple[int, int, str], dict[str, Any]] = {}
-    for flat in _largest(wires.load.reshape(-1), LINKS_LOOKED_AT):
-        link, row, column = (int(i) for i in np.unravel_index(int(flat), wires.load.shape))
-        x, y, words = column + wires.origin[0], row + wires.origin[1], int(wires.load[link, row, column])
+    for flat in _largest(load.reshape(-1), LINKS_LOOKED_AT):
+        link, row, column = (int(i) for i in np.unravel_index(int(flat), load.shape))
+        x, y, words = column + origin[0], row + origin[1], int(load[link, row, column])
         kernel = _kernel_at(image, x, y)
         key = (words, link, kernel)
         if key in found:
             found[key]["links"] += 1
         elif len(found) < top:
-            share = words / interval if interval else None
+            share = words / cycles if cycles else None
             entry = {"x": x, "y": y, "link": LINKS[link], "words": words, "share_of_interval": share, "kernel": kernel}
             found[key] = {**entry, "links": 1}
     return list(found.values())

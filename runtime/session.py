@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from runtime.cycle.machine import CycleMachine
+from runtime.cycle.measure import Timing, measure
 from runtime.errors import InputError, UsageError
 from runtime.faults import MachineFault
 from runtime.image import Image, Port
@@ -82,6 +83,15 @@ class Session:
         self._inputs = [port for port in image.ports if port.direction == "in"]
         self._outputs = [port for port in image.ports if port.direction == "out"]
         self._sequences = _Sequences()
+        self._complete: list[Array] = []  # cycle of every token's last word, by feed
+        self._timing: Timing | None = None
+
+    @property
+    def timing(self) -> Timing | None:
+        """Where the cycles of the last call went; None before the first, after an error, and in functional mode."""
+        if self._timing is None and isinstance(self.machine, CycleMachine) and self._complete:
+            self._timing = measure(self.machine, np.concatenate(self._complete))
+        return self._timing
 
     def _new_machine(self) -> Machine | CycleMachine:
         if self._engine == "functional":
@@ -90,14 +100,17 @@ class Session:
             return CycleMachine(self.image, self._threads)
         raise UsageError(f"no engine {self._engine!r}; there are: functional, cycle", code="bad-engine")
 
-    def run(self, *, progress: Progress | None = None, **inputs: Any) -> dict[str, Array]:
+    def run(self, *, progress: Progress | None = None, engine: str | None = None, **inputs: Any) -> dict[str, Array]:
         """Run new sequences. Inputs and outputs are arrays by graph name, with the graph's shapes and dtypes.
 
-        The batch axis may be left out. `progress(received, wanted)` is called now and then with counts of words. Raises
-        InputError for inputs that do not fit, MachineFault and DeadlockError if the image is wrong.
+        The batch axis may be left out. `engine`: from now on this one. `progress(received, wanted)` is called now and
+        then with counts of words. Raises InputError for inputs that do not fit, MachineFault and DeadlockError if the
+        image is wrong.
         """
         tokens = self._tokens(inputs)
         self._check_length(tokens, 0)
+        if engine not in (None, self._engine):
+            self._engine, self.machine = str(engine), None
         # A row needs its slot only while it runs, so more rows than slots run in groups.
         slots = np.arange(tokens.rows) % self.image.slots
         self._sequences = _Sequences()
@@ -201,6 +214,9 @@ class Session:
         machine = self.machine or self._new_machine()
         self.machine = None  # until it has come to rest: after an error or an interrupt a fresh one is needed
         before, began = machine.counts, time.perf_counter()
+        self._complete, self._timing = [], None
+        if isinstance(machine, CycleMachine):
+            machine.begin()
         for first in range(0, len(headers), step):
             part = slice(first, first + step)
             self._exchange(machine, headers[part], {n: v[part] for n, v in flat.items()}, results, part, progress)
@@ -227,6 +243,8 @@ class Session:
                 sent.append(np.concatenate([headers[:, None], block], axis=1).reshape(-1))
         wanted = [count * (1 + lane.size) for port in self._outputs for lane in port.lanes]
         received = iter(machine.feed(sent, wanted, progress))
+        if isinstance(machine, CycleMachine):
+            self._complete.append(_completed(machine.clock.received, wanted, count) - machine.began)
         for port in self._outputs:
             for lane in port.lanes:
                 words = next(received).reshape(count, 1 + lane.size)
@@ -250,6 +268,13 @@ class Session:
             after.words - before.words,
             after.macs - before.macs,
         )
+
+
+def _completed(received: Array, wanted: list[int], tokens: int) -> Array:
+    """The cycle of every token's last word, from those of all words, lane after lane."""
+    ends = np.cumsum(wanted, dtype=np.int64)
+    lanes = [received[end - size : end].reshape(tokens, -1)[:, -1] for end, size in zip(ends, wanted, strict=True)]
+    return np.max(lanes, axis=0) if lanes else np.zeros(0, np.int64)
 
 
 def _words(values: Array, port: Port) -> Array:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frontends.cli.arguments import Verbs, add_json, add_threads, add_verb, require_folder
+from frontends.cli.arguments import Verbs, add_json, add_threads, add_verb, natural, require_folder
 from frontends.cli.console import Console
 from runtime.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from runtime.image import Image
+    from runtime.session import Session
 
 DESCRIPTION = """\
 Execute every core's program on the given inputs, and write the outputs by name to a .npz file. The image says which
-inputs it takes: `wsec inspect model.wse`."""
+inputs it takes: `wsec inspect model.wse`.
+
+--engine cycle executes the same image to the same bits cycle by cycle, and says how many each token took, what the
+kernels' busiest cores did with them, and which queues and links were full."""
+
+TOP = 10
+CYCLE_OPTIONS = ("top", "run_json")
 
 
 def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -29,37 +37,79 @@ def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.npz", help="where the outputs go (nowhere)")
     add_threads(parser)
     add_json(parser)
+    parser.add_argument(
+        "--engine", choices=("functional", "cycle"), default="functional",
+        help="functional: values alone (the default); cycle: with time",
+    )  # fmt: skip
+    timing = parser.add_argument_group("with --engine cycle")
+    timing.add_argument("--top", type=natural, metavar="N", help="entries in each list of the report (10)")
+    timing.add_argument(
+        "--run-json", type=Path, metavar="FILE", help="what --json prints, and every core's cycles by reason, as a file"
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from frontends.cli.files import write_npz
+    from frontends.cli.files import write_npz, write_text
+    from runtime.cycle.report import by_core
     from runtime.imagefile import read_image, verify_weights
     from runtime.session import Session
 
-    if args.output is not None:
-        require_folder(args.output)
+    _require_cycle(args)
+    for path in (args.output, args.run_json):
+        if path is not None:
+            require_folder(path)
     image = read_image(args.image)
     inputs = _inputs(args, image)
     console.progress("loading")
     verify_weights(args.image)  # a damaged weight would show in no other way
-    session = Session(image, args.threads)
+    session = Session(image, args.threads, args.engine)
     outputs = session.run(**inputs, progress=lambda done, total: console.progress("running", done, total))
     if args.output is not None:
         write_npz(args.output, outputs)
-    stats = session.stats
+    data = _results(args, session, outputs)
+    if args.run_json is not None and session.timing is not None:
+        write_text(args.run_json, json.dumps(data | {"cores": by_core(session.timing)}, allow_nan=False) + "\n")
     if args.json:
-        shapes = {name: {"dtype": str(array.dtype), "shape": list(array.shape)} for name, array in outputs.items()}
-        console.json({"schema": 1, "outputs": shapes, **vars(stats)})
+        console.json(data)
         return 0
     for name, array in outputs.items():
         console.out(f"{name}: {array.dtype} [{', '.join(map(str, array.shape))}]")
-    console.out(
-        f"{stats.tokens} tokens in {stats.seconds:.2f} s ({stats.tokens / max(stats.seconds, 1e-9):.1f} tokens/s); "
-        f"{stats.words:,} words moved, {stats.macs:,} multiply-accumulates, {stats.instructions:,} instructions"
-    )
-    if args.output is not None:
-        console.out(f"written to {args.output}")
+    console.out(_text(args, data))
+    for path in (args.output, args.run_json):
+        if path is not None:
+            console.out(f"written to {path}")
     return 0
+
+
+def _require_cycle(args: argparse.Namespace) -> None:
+    for name in CYCLE_OPTIONS:
+        if args.engine != "cycle" and getattr(args, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} needs --engine cycle: the functional machine has no time", code="bad-option")
+
+
+def _results(args: argparse.Namespace, session: Session, outputs: dict[str, Any]) -> dict[str, Any]:
+    """What --json prints."""
+    shapes = {name: {"dtype": str(array.dtype), "shape": list(array.shape)} for name, array in outputs.items()}
+    data = {"schema": 1, "image": args.image.name, "engine": args.engine, "outputs": shapes, **vars(session.stats)}
+    if session.timing is not None:
+        from runtime.cycle.report import report
+
+        data["timing"] = report(session.image, session.timing, args.top or TOP)
+    return data
+
+
+def _text(args: argparse.Namespace, data: dict[str, Any]) -> str:
+    speed = data["tokens"] / max(data["seconds"], 1e-9)
+    found = (
+        f"{data['tokens']} tokens in {data['seconds']:.2f} s ({speed:.1f} tokens/s); {data['words']:,} words moved, "
+        f"{data['macs']:,} multiply-accumulates, {data['instructions']:,} instructions"
+    )
+    if "timing" not in data:
+        return found
+    from runtime.cycle.report_text import text
+
+    return f"{found}\n\n{text(data['timing'], args.top or TOP)}"
 
 
 def _inputs(args: argparse.Namespace, image: Image) -> dict[str, Any]:

@@ -192,7 +192,7 @@ def check_model(
             where=str(path),
             hint="compile this model, or leave the image out",
         )
-    inputs = random_inputs(image.ports, tokens=tokens, batch=batch, seed=seed, integers=exact)
+    inputs: dict[str, Any] = random_inputs(image.ports, tokens=tokens, batch=batch, seed=seed, integers=exact)
     session = Session(image, threads)
     got = session.run(**inputs, progress=lambda done, total: progress("running", done, total))
     progress("running onnxruntime", 0, 0)

@@ -28,8 +28,12 @@ from runtime.cycle.state import (
     K_REASON,
     K_SLOT,
     K_TASKS,
+    K_TRACED,
     L_GRANTED,
     LINKS,
+    N_COLUMNS,
+    N_FROM,
+    NO_TRACE,
     NOW,
     P_RAMP,
     R_FEEDER,
@@ -182,6 +186,7 @@ def build(loaded: Loaded) -> tuple[State, Clock]:
         *(len(state.task) - len(loaded.lanes_in) - len(loaded.lanes_out), len(loaded.lanes_in)),
         *(len(state.task) - len(loaded.lanes_out), round(FINE / target.host_words_per_cycle)),
     )
+    now[N_FROM], now[N_COLUMNS] = NO_TRACE, window.width
     capacity = 1 + rings + (stages if target.hop_cycles > 1 else 0)
     clock = Clock(
         now=now,
@@ -195,6 +200,7 @@ def build(loaded: Loaded) -> tuple[State, Clock]:
         link=link,
         events=np.zeros((max(target.ramp_cycles, target.hop_cycles) + 1, capacity, 3), np.int32),
         received=np.zeros(1, np.int64),
+        log=np.full((1, 5), -1, np.int64),
     )
     return state, clock
 
@@ -217,6 +223,6 @@ def _cores(owner: Array, units: int, cores: int) -> Array:
     count = np.bincount(owner, minlength=units)
     table[:, K_FIRST], table[:, K_TASKS] = np.cumsum(count) - count, count
     table[cores:, K_TASKS] = 0  # the host's lanes are nodes
-    table[:, [K_BURST, K_SLOT, K_LISTED]] = -1
+    table[:, [K_BURST, K_SLOT, K_LISTED, K_TRACED]] = -1
     table[:, K_REASON] = IDLE
     return table

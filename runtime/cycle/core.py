@@ -15,6 +15,7 @@ import numpy as np
 
 from runtime.banks import burst_cycles
 from runtime.cycle.lists import add_event, list_node, set_timer
+from runtime.cycle.log import log_span
 from runtime.cycle.state import (
     BACK_PRESSURE,
     BUSY,
@@ -35,11 +36,13 @@ from runtime.cycle.state import (
     K_SPENT,
     K_TASKS,
     K_TURN,
+    N_FROM,
     NO_WAVELET,
     P_BANKS,
     P_BRANCH,
     P_RAMP,
     R_FEEDER,
+    R_HIGH,
     T_ENDS,
     T_FIRST_END,
     T_FIRST_WORD,
@@ -83,6 +86,7 @@ from runtime.execute import (
 from runtime.jit import called, inlined
 from runtime.rings import advance, free_words, ready_words
 from runtime.state import (
+    R_DEPTH,
     R_HEAD,
     R_READER,
     R_TAIL,
@@ -112,6 +116,13 @@ def wake_task(s: State, r: Int, end: Int, at: Int) -> Int:
         s.task[t, T_WAIT] = -1
         s.task[t, T_TIME] = max(s.task[t, T_TIME], at)
     return t
+
+
+@inlined
+def put_word(ring: Any, r: Int) -> None:
+    """A word has been put into a ring; R_HIGH is the most there have been."""
+    advance(ring, r, R_TAIL, 1)
+    ring[r, R_HIGH] = max(ring[r, R_HIGH], ring[r, R_DEPTH] - free_words(ring, r))
 
 
 @inlined
@@ -196,7 +207,7 @@ def _vector(s: State, y: Clock, t: Int, c: Int, pc: Int, at: Int) -> tuple[Int, 
         if is_ring(b_kind):
             _take(s, y, b, b_kind, at)
         if d_kind in (OUT, FIFO):
-            advance(s.ring, out, R_TAIL, 1)
+            put_word(s.ring, out)
         if d_kind == OUT:
             add_event(y, at + y.now[P_RAMP], E_RIPE, out, 0)
             s.stats[0, S_WORDS] += 1
@@ -258,8 +269,10 @@ def _choose(s: State, y: Clock, c: Int, at: Int, blocked: Any) -> Int:
 
 
 @inlined
-def _account(y: Clock, c: Int, reason: Int, until: Int) -> None:
-    """The core's time up to a cycle had this reason."""
+def _account(s: State, y: Clock, c: Int, reason: Int, row: Int, until: Int) -> None:
+    """The core's time up to a cycle had this reason, in this row of code (-1: that of the task which tells why)."""
+    if until > y.now[N_FROM]:
+        log_span(y.now, y.core, s.task, y.log, c, reason, row, until)
     y.core[c, K_SPENT + reason] += until - y.core[c, K_SINCE]
     y.core[c, K_SINCE] = until
 
@@ -286,10 +299,12 @@ def _issue(s: State, y: Clock, c: Int, t: Int, at: Int) -> tuple[Int, Int]:
         return OK, 0
     if op not in (VECTOR, AXPY):
         s.task[t, T_PC], fault, value = scalar_row(s, t, c, pc)
+        if fault:
+            return fault, value
         taken = op == IFZERO and s.task[t, T_PC] != pc + 1
         s.task[t, T_TIME] = at + (y.now[P_BRANCH] if taken else s.code[pc, C_SETUP])
         s.stats[0, S_INSTRUCTIONS] += 1
-        return fault, value
+        return OK, 0
     if s.task[t, T_READY] == 0 and s.code[pc, C_SETUP] > 0:
         s.task[t, T_READY] = 1
         s.task[t, T_TIME] = at + s.code[pc, C_SETUP]
@@ -342,7 +357,7 @@ def _next_issue(s: State, y: Clock, c: Int, at: Int) -> Int:
 @inlined
 def step(s: State, y: Clock, c: Int, at: Int) -> tuple[Int, Int, Int]:
     """What core c does in cycle `at`: (fault, its task, value). Sets the core's timer for its next issue."""
-    _account(y, c, y.core[c, K_REASON], at)
+    _account(s, y, c, y.core[c, K_REASON], -1, at)
     burst = y.core[c, K_BURST]
     if burst >= 0 and at > y.core[c, K_AT]:
         y.core[c, K_LEFT] -= at - y.core[c, K_AT]
@@ -358,7 +373,8 @@ def step(s: State, y: Clock, c: Int, at: Int) -> tuple[Int, Int, Int]:
             break
         if now > at and s.task[t, T_READY] and s.code[s.task[t, T_PC], C_FABRIC]:
             break  # the clock has to catch up first
-        worked = s.task[t, T_READY] != 0  # a vector instruction that is set up
+        row = s.task[t, T_PC]
+        reason = BUSY if s.task[t, T_READY] else DEPENDENCY  # BUSY: a vector instruction that is set up
         fault, value = _issue(s, y, c, t, now)
         if fault:
             return fault, t, value
@@ -370,9 +386,9 @@ def step(s: State, y: Clock, c: Int, at: Int) -> tuple[Int, Int, Int]:
             if burst >= 0 and burst != t:
                 y.core[c, K_AT] = now + 1  # the burst lost this cycle
             if burst != t:
-                _account(y, c, BUSY, now + 1)
+                _account(s, y, c, reason, row, now + 1)
             break
-        _account(y, c, BUSY if worked else DEPENDENCY, s.task[t, T_TIME])
+        _account(s, y, c, reason, row, s.task[t, T_TIME])
         y.core[c, K_BURST] = -1
         now = s.task[t, T_TIME]
     y.core[c, K_REASON] = _reason(s, y, c)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from runtime.cycle import network
-from runtime.cycle.core import NEVER, step, wake_task
+from runtime.cycle.core import NEVER, put_word, step, wake_task
 from runtime.cycle.lists import clear_timer, list_core, list_node
 from runtime.cycle.state import (
     D_HERE,
@@ -31,18 +31,15 @@ from runtime.cycle.state import (
     P_OUT,
     P_SENDERS,
     P_SOURCES,
-    R_HIGH,
     R_INFLIGHT,
     T_TIME,
     WHEEL,
     Clock,
 )
 from runtime.jit import entry, inlined
-from runtime.rings import advance, slot
+from runtime.rings import slot
 from runtime.state import (
     R_BASE,
-    R_DEPTH,
-    R_HEAD,
     R_READER,
     R_TAIL,
     T_CORE,
@@ -64,10 +61,8 @@ def _arrive(s: State, y: Clock, r: Int, word: Int, at: Int) -> None:
     """A word comes off the ramp into an input queue."""
     ring = s.ring
     s.words[ring[r, R_BASE] + slot(ring, r, R_TAIL, 0)] = word
-    advance(ring, r, R_TAIL, 1)
+    put_word(ring, r)
     ring[r, R_INFLIGHT] -= 1
-    count = ring[r, R_TAIL] - ring[r, R_HEAD]
-    ring[r, R_HIGH] = max(ring[r, R_HIGH], count if count >= 0 else count + 2 * ring[r, R_DEPTH])
     t = wake_task(s, r, R_READER, at)
     if t >= 0:
         list_core(y, s.task[t, T_CORE], at)

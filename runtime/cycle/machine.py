@@ -7,7 +7,21 @@ import numpy as np
 from runtime.cycle import engine
 from runtime.cycle.build import build
 from runtime.cycle.deadlock import deadlock_error
-from runtime.cycle.state import D_HERE, FINE, N_CYCLE, N_FAULT, T_TIME
+from runtime.cycle.state import (
+    D_HERE,
+    FINE,
+    K_SINCE,
+    K_SPENT,
+    L_WORDS,
+    N_CYCLE,
+    N_FAULT,
+    R_HIGH,
+    T_ENDS,
+    T_FIRST_END,
+    T_FIRST_WORD,
+    T_LAST_END,
+    T_TIME,
+)
 from runtime.faults import MachineFault
 from runtime.image import Image
 from runtime.loader import Loaded, load
@@ -26,6 +40,7 @@ class CycleMachine:
     def __init__(self, image: Image, threads: int = 2) -> None:
         self.loaded: Loaded = load(image, 1, timed=True)
         self.state, self.clock = build(self.loaded)
+        self.began = 0
         self._start()
 
     def _start(self) -> None:
@@ -41,6 +56,16 @@ class CycleMachine:
     def cycle(self) -> int:
         """The cycle the machine has come to."""
         return int(self.clock.now[N_CYCLE])
+
+    def begin(self) -> None:
+        """Count cycles, words and marks from now on; the machine is at rest."""
+        self.began = self.cycle
+        self.clock.core[:, K_SPENT:] = 0
+        self.clock.core[:, K_SINCE] = self.cycle
+        self.clock.link[:, L_WORDS] = 0
+        self.state.ring[:, R_HIGH] = 0
+        self.state.task[:, T_ENDS] = 0
+        self.state.task[:, [T_FIRST_WORD, T_FIRST_END, T_LAST_END]] = -1
 
     @property
     def counts(self) -> Counts:

@@ -11,6 +11,7 @@ from typing import Any
 
 from runtime.cycle.core import wake_task
 from runtime.cycle.lists import add_event, list_core, list_node
+from runtime.cycle.log import log_word
 from runtime.cycle.state import (
     D_ASKED,
     D_COLOUR,
@@ -32,6 +33,7 @@ from runtime.cycle.state import (
     L_WANTED,
     L_WORDS,
     N_CYCLE,
+    N_FROM,
     N_NODES,
     N_TOUCHED,
     P_DEPTH,
@@ -200,6 +202,8 @@ def commit(s: State, y: Clock) -> None:
         for k in range(y.node[n, D_FANS]):
             if asked >> k & 1 and y.link[y.fan[first + k, F_LINK], L_GRANTED] == colour:
                 pending &= ~(1 << k)
+                if at >= y.now[N_FROM]:
+                    log_word(y.now, y.log, y.fan[first + k, F_LINK], colour, word)
                 _hand_on(s, y, n, y.fan[first + k, F_TO], word, at)
         y.node[n, D_PENDING] = pending
         if pending == 0:

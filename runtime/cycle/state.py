@@ -37,10 +37,10 @@ TIMED_RING_COLUMNS = 2 * RING_COLUMNS
 
 # Columns of `core`: its first task and their number; the task in a *burst* (a vector instruction on memory that is
 # executing) or -1, the burst's cycles left and the cycle they count from; the task served last; the cycle up to which
-# its time is accounted for and the reason that holds since; the cycle it was last listed for; timer links; then the
-# cycles spent by reason.
-(K_FIRST, K_TASKS, K_BURST, K_LEFT, K_AT, K_TURN, K_SINCE, K_REASON, K_LISTED, K_SLOT, K_NEXT, K_PREVIOUS) = range(12)
-K_SPENT = 12
+# its time is accounted for and the reason that holds since; the cycle it was last listed for; timer links; its last
+# entry in the log (-1: it is not traced); then the cycles spent by reason.
+(K_FIRST, K_TASKS, K_BURST, K_LEFT, K_AT, K_TURN, K_SINCE, K_REASON, K_LISTED, K_SLOT, K_NEXT, K_PREVIOUS,
+ K_TRACED, K_SPENT) = range(14)  # fmt: skip
 
 # What a core does in a cycle. CONFLICT: a slice of a vector instruction waits for a memory bank. DEPENDENCY: set-up,
 # scalar code, branches and starts of tasks. NO_WAVELET: inside a token, none in the queue it needs. BACK_PRESSURE: no
@@ -70,7 +70,16 @@ N_CYCLE, N_INTO, N_NODES, N_CORES, N_TIMERS, N_EVENTS, N_TOUCHED = 0, 1, 2, 4, 6
  P_GAP) = range(9, 22)  # fmt: skip
 # The fault, see `runtime.state`.
 N_FAULT = 24
-NOW = 32
+# The trace: its cycles (from NO_TRACE: none), the routers whose links it has (columns and rows, half open) and the
+# columns of routers in all; entries in the log, and entries that found no room there.
+(N_FROM, N_UNTIL, N_LEFT, N_RIGHT, N_TOP, N_BOTTOM, N_COLUMNS, N_LOGGED, N_LOST) = range(32, 41)
+NOW = 48
+NO_TRACE = 1 << 60
+
+# Columns of `log`. A span of a core's time: unit, row of code (-1: none), reason, first and past-the-last cycle. A word
+# on a link: -1 - link, colour, word, cycle and the next. Entry 0 is none.
+G_UNIT, G_ROW, G_REASON, G_SINCE, G_UNTIL = range(5)
+G_COLOUR, G_WORD = G_ROW, G_REASON
 FINE = 1000  # units of a host lane's time in a cycle
 
 # Events: kind, number, word.
@@ -93,3 +102,4 @@ class Clock(NamedTuple):
     link: Array  # i32 [links, 3]
     events: Array  # i32 [slots, 1 + capacity, 3]: of cycle % slots; the first holds their number
     received: Array  # i64 [words]: cycle of every word the host received
+    log: Array  # i64 [1 + entries, 5]
