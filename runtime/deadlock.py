@@ -18,12 +18,13 @@ Array = np.ndarray[Any, Any]
 LISTED = 20  # at most so many cores, lanes or queues are listed
 
 
-def _named(names: tuple[tuple[int, str], ...], queue: int) -> str:
+def named(names: tuple[tuple[int, str], ...], queue: int) -> str:
+    """` (name)` of a queue that has one."""
     name = dict(names).get(queue)
     return f" ({safe(name)})" if name else ""
 
 
-def _unit_text(loaded: Loaded, unit: int) -> str:
+def unit_text(loaded: Loaded, unit: int) -> str:
     """A core's coordinates, or the host's lane."""
     if unit < 0:
         return "nothing: no route leads there"
@@ -54,15 +55,16 @@ def _channel_text(loaded: Loaded, task: int) -> str:
         return f"fifo {ring - loaded.first_fifo(unit)} to have {'room' if room else 'words'}"
     if not room:
         colour = cores["inq"][unit, queue]
-        source = _unit_text(loaded, int(loaded.writer[ring]))
-        return f"input queue {queue}{_named(program.input_names, queue)}, colour {colour}, filled by {source}"
+        source = unit_text(loaded, int(loaded.writer[ring]))
+        return f"input queue {queue}{named(program.input_names, queue)}, colour {colour}, filled by {source}"
     out = loaded.output_queue(unit, ring)
-    reader = _unit_text(loaded, int(loaded.owner[ring]))
+    reader = unit_text(loaded, int(loaded.owner[ring]))
     full = f"the queue of {reader} is full ({state.ring[ring, R_DEPTH]} words)"
-    return f"output queue {out}{_named(program.output_names, out)}, colour {cores['outq'][unit, out]}: {full}"
+    return f"output queue {out}{named(program.output_names, out)}, colour {cores['outq'][unit, out]}: {full}"
 
 
-def _task_text(loaded: Loaded, task: int) -> str:
+def task_text(loaded: Loaded, task: int, missing: str) -> str:
+    """A task that waits, its instruction, and what that is missing."""
     place = loaded.place(task)
     words, text = _remaining(loaded, task)
     onnx = (
@@ -72,11 +74,12 @@ def _task_text(loaded: Loaded, task: int) -> str:
     )
     return (
         f"core ({place.x}, {place.y}) kernel {safe(place.block.name)}{onnx} task {safe(place.task)}: "
-        f"`{text}` wants {words} more words, waits for {_channel_text(loaded, task)}"
+        f"`{text}` wants {words} more words, waits for {missing}"
     )
 
 
-def _lane_lines(loaded: Loaded, tasks: Array, direction: str, lengths: Array) -> list[str]:
+def lane_lines(loaded: Loaded, tasks: Array, direction: str, lengths: Array) -> list[str]:
+    """The host's lanes that are not done."""
     task = loaded.state.task
     verb = "sent" if direction == "in" else "received"
     lines = []
@@ -94,7 +97,7 @@ def _queue_lines(loaded: Loaded) -> list[str]:
     lines = []
     for r in np.flatnonzero(count):
         queue = f"input queue {loaded.queue[r]}" if loaded.queue[r] >= 0 else "a FIFO" if r >= loaded.fifos else "lane"
-        lines.append(f"{_unit_text(loaded, int(loaded.owner[r]))}: {count[r]} words left in {queue}")
+        lines.append(f"{unit_text(loaded, int(loaded.owner[r]))}: {count[r]} words left in {queue}")
     return lines
 
 
@@ -102,15 +105,15 @@ def deadlock_error(loaded: Loaded, sent: Array, wanted: Array) -> DeadlockError:
     """The error that says what waits. sent, wanted: words of each input and output lane in this call."""
     task = loaded.state.task
     stuck = np.flatnonzero((task[:, T_MOVED] > 0) & (task[:, T_WAIT] >= 0))
-    host = _lane_lines(loaded, loaded.receivers, "out", wanted)
+    host = lane_lines(loaded, loaded.receivers, "out", wanted)
     if len(stuck):
         head = f"tasks that wait for ever inside their bodies: {len(stuck)}"
-        lines = [_task_text(loaded, int(t)) for t in stuck[:LISTED]]
+        lines = [task_text(loaded, int(t), _channel_text(loaded, int(t))) for t in stuck[:LISTED]]
     elif host:
         head, lines = "every core is idle, but the host has not got all its words", host
     else:
         head, lines = "the host has all its words, but some were not used up", _queue_lines(loaded)
-        lines += _lane_lines(loaded, loaded.senders, "in", sent)
+        lines += lane_lines(loaded, loaded.senders, "in", sent)
     if len(stuck) and not host:
         head += "; the host has all its words"
     count = len(stuck) if len(stuck) else len(lines)

@@ -26,7 +26,19 @@ from runtime.faults import MachineFault
 from runtime.image import Image
 from runtime.loader import Loaded, load
 from runtime.machine import Counts, Progress, Words, core_fault
-from runtime.state import R_HEAD, R_TAIL, S_INSTRUCTIONS, S_MACS, S_WORDS, T_CORE, T_LAST, T_MOVED, T_NEXT, X_CODE
+from runtime.state import (
+    R_HEAD,
+    R_TAIL,
+    S_INSTRUCTIONS,
+    S_MACS,
+    S_WORDS,
+    T_CORE,
+    T_LAST,
+    T_MOVED,
+    T_NEXT,
+    X_CODE,
+    X_TASK,
+)
 
 CYCLES = 1 << 14  # executed between two reports of progress
 
@@ -107,4 +119,6 @@ class CycleMachine:
         return bool(left.any() or waits or self.clock.node[:, D_HERE].any())
 
     def _fault(self) -> MachineFault:
-        return core_fault(self.loaded, self.clock.now[N_FAULT:], self.cycle)
+        fault = self.clock.now[N_FAULT:]
+        # A core with one task may be ahead of the clock; its task's time is then that of the row at fault.
+        return core_fault(self.loaded, fault, max(self.cycle, int(self.task[fault[X_TASK], T_TIME])))
