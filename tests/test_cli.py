@@ -105,6 +105,46 @@ def test_compile_run_check(wsec: Any, gpt: Path, tmp_path: Path) -> None:
     assert "pass" in wsec("check", gpt, image, "--tokens", "5").out
 
 
+def test_run_cycle_by_cycle(wsec: Any, gpt_wse: Path, gpt_image: Image, tmp_path: Path) -> None:
+    tokens = ["--tokens", "5,66,0,7"]
+    assert wsec("run", gpt_wse, *tokens, "-o", tmp_path / "functional.npz").code == 0
+    saved = tmp_path / "run.json"
+    ran = wsec("run", gpt_wse, *tokens, "-o", tmp_path / "cycle.npz", "--engine", "cycle", "--run-json", saved)
+    assert ran.code == 0
+    assert (tmp_path / "cycle.npz").read_bytes() == (tmp_path / "functional.npz").read_bytes()
+    for words in (
+        "first token",
+        "steady state",
+        "core-cycles",
+        "busiest core",
+        "FIFOs",
+        "links",
+        f"written to {saved}",
+    ):
+        assert words in ran.out
+    shown = json.loads(wsec("run", gpt_wse, *tokens, "--engine", "cycle", "--json", "--top", "3").out)
+    timing = shown["timing"]
+    assert (shown["schema"], timing["schema"], timing["tokens"], shown["engine"]) == (1, 1, 4, "cycle")
+    assert len(timing["links"]["hottest"]) == 3 and len(timing["kernels"]) == len(gpt_image.blocks)
+    stored = json.loads(saved.read_text())
+    assert stored["timing"]["token_cycles"] == timing["token_cycles"]
+    busy = sum(sum(kernel["spent"]["busy"]) for kernel in stored["cores"])
+    assert busy == timing["spent"]["busy"] > 0
+
+
+def test_a_deadlock_has_its_exit_code_and_story(refused: Any, wsec: Any, gpt_image: Image, tmp_path: Path) -> None:
+    """The FIFOs of the residual stream fill, and nothing empties them."""
+    programs = [
+        dataclasses.replace(p, tasks=p.tasks[:1]) if p.name.startswith("fifo.") else p for p in gpt_image.programs
+    ]
+    image = tmp_path / "stuck.wse"
+    write_image(dataclasses.replace(gpt_image, programs=programs), image)
+    command = ["run", image, "--engine", "cycle", "--tokens", ",".join(["1"] * 24)]
+    words = ["nothing can ever move again", "kernel join0", "words in input queue 3 (b)", "does out 2"]
+    refused(6, words, *command)
+    assert json.loads(wsec(*command, "--json").out)["exit_code"] == 6
+
+
 def onnx_logits(model: Path, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     import onnxruntime
 
@@ -125,6 +165,7 @@ def test_json_is_one_object_on_stdout(wsec: Any, gpt: Path, gpt_wse: Path, tmp_p
         ["target", "list"],
         ["target", "show", "cs2"],
         ["run", gpt_wse, "--tokens", "1"],
+        ["run", gpt_wse, "--tokens", "1", "--engine", "cycle"],
         ["check", gpt, gpt_wse, "--tokens", "2"],
     ]
     for command in commands:
@@ -340,6 +381,7 @@ def test_inputs_that_do_not_fit(refused: Any, gpt_wse: Path, tmp_path: Path) -> 
     refused(1, ["67", "[0, 67)"], "run", gpt_wse, "--tokens", "5,67", "-o", output)
     refused(1, ["--max-seq 25"], "run", gpt_wse, "--tokens", ",".join(["1"] * 25), "-o", output)
     refused(2, ["token ids"], "run", gpt_wse, "--tokens", "5,x", "-o", output)
+    refused(2, ["--run-json", "--engine cycle"], "run", gpt_wse, "--tokens", "5", "--run-json", output)
 
 
 def test_images_that_are_none(refused: Any, gpt_wse: Path, tmp_path: Path) -> None:

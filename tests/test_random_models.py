@@ -50,6 +50,8 @@ def check(shape: Shape, options: Options, seed: int) -> None:
     report = validate(image)
     assert report.ok, report.text()
     got = load(image, threads=1 + seed % 2).run(ids=ids)["logits"]
+    timed = load(image, engine="cycle").run(ids=ids)["logits"]
+    assert np.array_equal(timed.view(np.int32), got.view(np.int32))
     assert np.abs(got - wanted).max() <= TOLERANCE[options.precision] * np.abs(wanted).max()
 
 

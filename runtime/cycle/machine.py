@@ -121,4 +121,4 @@ class CycleMachine:
     def _fault(self) -> MachineFault:
         fault = self.clock.now[N_FAULT:]
         # A core with one task may be ahead of the clock; its task's time is then that of the row at fault.
-        return core_fault(self.loaded, fault, max(self.cycle, int(self.task[fault[X_TASK], T_TIME])))
+        return core_fault(self.loaded, fault, max(self.cycle, int(self.state.task[fault[X_TASK], T_TIME])))

@@ -42,6 +42,14 @@ def test_the_same_bits_as_the_functional_machine(name: str) -> None:
         assert functional.stats.words >= 0 and cycle.stats.macs == functional.stats.macs
 
 
+def test_the_same_bits_for_a_gpt_with_its_caches(gpt_image: Image) -> None:
+    ids = np.random.default_rng(5).integers(0, 67, (2, 9))
+    functional, cycle = load(gpt_image), load(gpt_image, engine="cycle")
+    for call, part in (("run", ids[:, :5]), ("append", ids[:, 5:6]), ("append", ids[:, 6:])):
+        expected, got = (getattr(session, call)(input_ids=part)["logits"] for session in (functional, cycle))
+        assert np.array_equal(expected.view(np.int32), got.view(np.int32))
+
+
 def run(image: Image, words: int, wanted: int) -> CycleMachine:
     machine = CycleMachine(image)
     machine.feed(

@@ -137,13 +137,13 @@ def test_a_multicast_that_one_reader_holds_up() -> None:
 
 SHAPE = Shape(
     layers=1, heads=1, head_dim=64, hidden=64, vocab=20, positions=8, activation="relu", tied=True
-)  # one lane, so that wires alone do not hold a token
+)  # on 40 cores: one lane, so that wires alone do not hold a token
 
 
 @pytest.fixture(scope="module")
 def residual_image() -> Image:
     module, resources = random_gpt(SHAPE, 1)
-    target = lower(module, resources, Options(target="mini-32x32", deterministic_limit=0.5))
+    target = lower(module, resources, Options(target="mini-32x32", max_cores=40, deterministic_limit=0.5))
     return build(module, resources, target, {})
 
 
