@@ -140,7 +140,12 @@ def test_a_deadlock_has_its_exit_code_and_story(refused: Any, wsec: Any, gpt_ima
     image = tmp_path / "stuck.wse"
     write_image(dataclasses.replace(gpt_image, programs=programs), image)
     command = ["run", image, "--engine", "cycle", "--tokens", ",".join(["1"] * 24)]
-    words = ["nothing can ever move again", "kernel join0", "words in input queue 3 (b)", "does out 2"]
+    words = [
+        "nothing can ever move again",
+        "kernel fifo0",
+        "room in fifo 0 (ring)",
+        "no task of the core empties fifo 0",
+    ]
     refused(6, words, *command)
     assert json.loads(wsec(*command, "--json").out)["exit_code"] == 6
 

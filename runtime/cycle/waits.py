@@ -41,6 +41,12 @@ from runtime.state import R_DEPTH, R_HEAD, R_TAIL, T_CORE, T_LAST, T_NEXT, T_ROO
 Array = np.ndarray[Any, Any]
 
 ROUTERS_LISTED = 8
+DOES = {  # with the ends of queues and FIFOs
+    "in": "takes words from input queue",
+    "out": "puts words into output queue",
+    "fifo in": "fills fifo",
+    "fifo out": "empties fifo",
+}
 
 
 @dataclass(frozen=True)
@@ -153,7 +159,7 @@ class Waits:
 
     def _to_user(self, lines: Sequence[str], unit: int, kind: str, number: int) -> Wait:
         task = self._user(unit, kind, number)
-        return Wait((*lines, *([] if task is not None else [f"no task of the core does {kind} {number}"])), task)
+        return Wait((*lines, *([] if task is not None else [f"no task of the core {DOES[kind]} {number}"])), task)
 
     def _upstream(self, n: int) -> Wait:
         """Why a node has no words to hand on, or which of its fans hold up those it has."""
