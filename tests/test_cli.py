@@ -132,6 +132,20 @@ def test_run_cycle_by_cycle(wsec: Any, gpt_wse: Path, gpt_image: Image, tmp_path
     assert busy == timing["spent"]["busy"] > 0
 
 
+def test_trace_of_a_window(wsec: Any, refused: Any, gpt_wse: Path, gpt_image: Image, tmp_path: Path) -> None:
+    block = gpt_image.blocks[0]
+    command = ["run", gpt_wse, "--engine", "cycle", "--tokens", "5,66"]
+    refused(2, ["--trace FILE"], *command, "--trace-cycles", "0:9")
+    for wrong in (["--trace-cycles", "9:3"], ["--trace-cycles", "x"], ["--trace-cores", "1,2,0,4"]):
+        refused(2, ["--trace"], *command, "--trace", tmp_path / "t.json", *wrong)
+    refused(1, ["no core"], *command, "--trace", tmp_path / "t.json", "--trace-cores", "900,900,2,2")
+    corner = f"{block.x},{block.y},2,2"
+    ran = wsec(*command, "--trace", tmp_path / "t.json", "--trace-cycles", "100:400", "--trace-cores", corner)
+    assert ran.code == 0 and "events of cycles 100 to 399 on" in ran.err
+    data = json.loads((tmp_path / "t.json").read_text())
+    assert {event["ph"] for event in data["traceEvents"]} == {"X", "M"}
+
+
 def test_a_deadlock_has_its_exit_code_and_story(refused: Any, wsec: Any, gpt_image: Image, tmp_path: Path) -> None:
     """The FIFOs of the residual stream fill, and nothing empties them."""
     programs = [

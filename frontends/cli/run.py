@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from frontends.cli.console import Console
 from runtime.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from runtime.cycle.trace import Window
     from runtime.image import Image
     from runtime.session import Session
 
@@ -24,7 +27,8 @@ inputs it takes: `wsec inspect model.wse`.
 kernels' busiest cores did with them, and which queues and links were full."""
 
 TOP = 10
-CYCLE_OPTIONS = ("top", "run_json")
+FOREVER = 1 << 60
+CYCLE_OPTIONS = ("top", "run_json", "trace", "trace_cycles", "trace_cores", "trace_events")
 
 
 def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -46,6 +50,15 @@ def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     timing.add_argument(
         "--run-json", type=Path, metavar="FILE", help="what --json prints, and every core's cycles by reason, as a file"
     )
+    timing.add_argument(
+        "--trace", type=Path, metavar="FILE",
+        help="what cores and links did, as JSON for Perfetto (ui.perfetto.dev) or chrome://tracing",
+    )  # fmt: skip
+    timing.add_argument("--trace-cycles", metavar="A:B", help="trace cycles A to B - 1 (all)")
+    timing.add_argument("--trace-cores", metavar="X,Y,W,H", help="trace the cores and routers of a rectangle (all)")
+    timing.add_argument(
+        "--trace-events", type=natural, metavar="N", help="so many spans and wavelets at most (200000); the first ones"
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -55,7 +68,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from runtime.session import Session
 
     _require_cycle(args)
-    for path in (args.output, args.run_json):
+    window = _window(args)
+    for path in (args.output, args.run_json, args.trace):
         if path is not None:
             require_folder(path)
     image = read_image(args.image)
@@ -63,7 +77,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.progress("loading")
     verify_weights(args.image)  # a damaged weight would show in no other way
     session = Session(image, args.threads, args.engine)
-    outputs = session.run(**inputs, progress=lambda done, total: console.progress("running", done, total))
+    with _traced(args, session, window, console):
+        outputs = session.run(**inputs, progress=lambda done, total: console.progress("running", done, total))
     if args.output is not None:
         write_npz(args.output, outputs)
     data = _results(args, session, outputs)
@@ -82,10 +97,56 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 
 def _require_cycle(args: argparse.Namespace) -> None:
+    if args.trace is None and any((args.trace_cycles, args.trace_cores, args.trace_events)):
+        raise UsageError("a window is of no use without --trace FILE", code="bad-option", where="--trace")
     for name in CYCLE_OPTIONS:
         if args.engine != "cycle" and getattr(args, name) is not None:
             option = f"--{name.replace('_', '-')}"
             raise UsageError(f"{option} needs --engine cycle: the functional machine has no time", code="bad-option")
+
+
+def _window(args: argparse.Namespace) -> Window | None:
+    """What --trace and its options ask for."""
+    from runtime.cycle.trace import EVENTS, Window
+
+    if args.trace is None:
+        return None
+    first, last = _numbers(args.trace_cycles, ":", 2, "--trace-cycles") if args.trace_cycles else (0, FOREVER)
+    rectangle: tuple[int, int, int, int] | None = None
+    if args.trace_cores:
+        x, y, width, height = _numbers(args.trace_cores, ",", 4, "--trace-cores")
+        rectangle = (x, y, width, height)
+    if last <= first or (rectangle and min(rectangle[2:]) < 1):
+        raise UsageError("the window of the trace is empty", code="bad-option", where="--trace")
+    return Window(first, last, rectangle, args.trace_events or EVENTS)
+
+
+def _numbers(text: str, separator: str, count: int, option: str) -> list[int]:
+    parts = text.split(separator)
+    if len(parts) != count or not all(part.isascii() and part.isdigit() and len(part) < 16 for part in parts):
+        message = f"{text!r} is not {count} whole numbers with {separator!r} between them"
+        raise UsageError(message, code="bad-option", where=option)
+    return [int(part) for part in parts]
+
+
+@contextmanager
+def _traced(args: argparse.Namespace, session: Session, window: Window | None, console: Console) -> Iterator[None]:
+    """Write the trace of what runs inside, also if that ends in a fault or a deadlock."""
+    from frontends.cli.files import write_text
+    from runtime.cycle import trace
+    from runtime.cycle.machine import CycleMachine
+
+    machine = session.machine
+    if window is None or not isinstance(machine, CycleMachine):
+        yield
+        return
+    trace.begin(machine, window)
+    try:
+        yield
+    finally:
+        data = trace.chrome(machine, window)
+        write_text(args.trace, json.dumps(data, separators=(",", ":"), allow_nan=False))
+        console.err(f"{args.trace}: {trace.summary(data)}")
 
 
 def _results(args: argparse.Namespace, session: Session, outputs: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from runtime.cycle.state import (
     K_TRACED,
     L_GRANTED,
     LINKS,
+    LOG_COLUMNS,
     N_COLUMNS,
     N_FROM,
     NO_TRACE,
@@ -200,7 +201,7 @@ def build(loaded: Loaded) -> tuple[State, Clock]:
         link=link,
         events=np.zeros((max(target.ramp_cycles, target.hop_cycles) + 1, capacity, 3), np.int32),
         received=np.zeros(1, np.int64),
-        log=np.full((1, 5), -1, np.int64),
+        log=np.full((1, LOG_COLUMNS), -1, np.int64),
     )
     return state, clock
 

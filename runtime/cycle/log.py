@@ -15,6 +15,7 @@ from runtime.cycle.state import (
     G_UNIT,
     G_UNTIL,
     G_WORD,
+    IDLE,
     K_BURST,
     K_FIRST,
     K_SINCE,
@@ -52,7 +53,7 @@ def _entry(now: Any, log: Any) -> Int:
 def log_span(now: Any, core: Any, task: Any, log: Any, c: Int, reason: Int, row: Int, until: Int) -> None:
     """A core's time since K_SINCE; it is joined to the entry before if that is alike."""
     since, last = core[c, K_SINCE], core[c, K_TRACED]
-    if last < 0 or since >= now[N_UNTIL] or since == until:
+    if last < 0 or reason == IDLE or since >= now[N_UNTIL] or since == until:
         return
     if row < 0 and core[c, K_BURST] >= 0:
         row = task[core[c, K_BURST], T_PC] - 1  # a burst's task stands behind its instruction

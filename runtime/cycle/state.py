@@ -80,6 +80,7 @@ NO_TRACE = 1 << 60
 # on a link: -1 - link, colour, word, cycle and the next. Entry 0 is none.
 G_UNIT, G_ROW, G_REASON, G_SINCE, G_UNTIL = range(5)
 G_COLOUR, G_WORD = G_ROW, G_REASON
+LOG_COLUMNS = 5
 FINE = 1000  # units of a host lane's time in a cycle
 
 # Events: kind, number, word.
