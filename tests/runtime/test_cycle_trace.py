@@ -82,7 +82,7 @@ def test_every_wavelet_is_there_with_its_word(image: Image) -> None:
 def test_spans_are_named_after_instructions_and_kernels() -> None:
     _, data = traced(chain_image(3, 4), Window(0, EVER))  # at the host's own pace, so that cores wait for words
     assert sorted(name for (pid, _), name in names(data, "process_name").items() if pid) == ["link0", "link1", "link2"]
-    found = {span["name"] for span in spans(data) if span["pid"] == 2}
+    found = {span["name"] for span in spans(data) if span["pid"] == 1}
     assert any(name.startswith("add f32") for name in found)
     assert any(name.startswith("no wavelet: mov") for name in found)
     assert all(span["args"]["task"] == "t0" for span in spans(data))
