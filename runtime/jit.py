@@ -58,6 +58,12 @@ def inlined(function: Callable[..., Any]) -> Any:
     return njit(error_model="numpy", _nrt=False, forceinline=True)(function)
 
 
+def merged(function: Callable[..., Any]) -> Any:
+    """As if written in its only caller. `inlined` functions are optimised alone and again in the caller of each caller,
+    which takes most of the compiler's time where large ones are nested deep."""
+    return njit(error_model="numpy", _nrt=False, inline="always")(function)
+
+
 def called(function: Callable[..., Any]) -> Any:
     """Compiled for compiled callers."""
     return njit(error_model="numpy", _nrt=False)(function)

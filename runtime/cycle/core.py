@@ -83,7 +83,7 @@ from runtime.execute import (
     perform,
     scalar_row,
 )
-from runtime.jit import called, inlined
+from runtime.jit import called, inlined, merged
 from runtime.rings import advance, free_words, ready_words
 from runtime.state import (
     R_DEPTH,
@@ -148,7 +148,7 @@ def _length(s: State, t: Int, pc: Int) -> Int:
     return extent_of(s.code, s.reg, t, pc, A if reduction and s.code[pc, A + KIND] != CONST else DST)
 
 
-@inlined
+@merged
 def _vector(s: State, y: Clock, t: Int, c: Int, pc: Int, at: Int) -> tuple[Int, Int, Int, Int]:
     """Issue a vector row: one element if it uses the fabric or a FIFO, else all: (fault, value, cycles, of which for
     banks). 0 cycles: the task waits now."""
@@ -277,7 +277,7 @@ def _account(s: State, y: Clock, c: Int, reason: Int, row: Int, until: Int) -> N
     y.core[c, K_SINCE] = until
 
 
-@inlined
+@merged
 def _issue(s: State, y: Clock, c: Int, t: Int, at: Int) -> tuple[Int, Int]:
     """Issue the next row of a task, or its set-up, or one element of it, in cycle `at`: (fault, value).
 
@@ -354,7 +354,7 @@ def _next_issue(s: State, y: Clock, c: Int, at: Int) -> Int:
     return soonest
 
 
-@inlined
+@merged
 def step(s: State, y: Clock, c: Int, at: Int) -> tuple[Int, Int, Int]:
     """What core c does in cycle `at`: (fault, its task, value). Sets the core's timer for its next issue."""
     _account(s, y, c, y.core[c, K_REASON], -1, at)

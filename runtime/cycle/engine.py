@@ -36,7 +36,7 @@ from runtime.cycle.state import (
     WHEEL,
     Clock,
 )
-from runtime.jit import entry, inlined
+from runtime.jit import entry, inlined, merged
 from runtime.rings import slot
 from runtime.state import (
     R_BASE,
@@ -104,7 +104,7 @@ def _host(s: State, y: Clock, at: Int) -> None:
             list_node(y, n)
 
 
-@inlined
+@merged
 def _cores(s: State, y: Clock, at: Int) -> None:
     half = at & 1
     c = y.wheel[at % WHEEL]
