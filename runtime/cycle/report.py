@@ -8,7 +8,7 @@ import numpy as np
 
 from runtime.cycle.measure import KernelTiming, QueueMark, Timing, by_reason
 from runtime.cycle.state import REASONS
-from runtime.image import Image
+from runtime.image import Image, Port
 from runtime.report import LINKS, hottest_links
 
 SCHEMA = 1
@@ -28,6 +28,7 @@ def report(image: Image, timing: Timing, top: int = 10) -> dict[str, Any]:
         "token_cycles": timing.tokens.tolist(),
         "spent": by_reason(timing.spent.sum(axis=0)),
         "kernels": [_kernel(kernel) for kernel in timing.kernels],
+        "host": [_port(image, port) for port in image.ports],
         "links": _links(image, timing, top),
     }
 
@@ -71,6 +72,18 @@ def _queue(mark: QueueMark) -> dict[str, Any]:
         "high": mark.high,
         "cores": mark.cores,
         "cores_full": mark.full,
+    }
+
+
+def _port(image: Image, port: Port) -> dict[str, Any]:
+    """What the port's fullest lane carries in a token, and the cycles that takes at a host channel's bandwidth."""
+    words = 1 + max(lane.size for lane in port.lanes)
+    return {
+        "port": port.name,
+        "direction": port.direction,
+        "lanes": len(port.lanes),
+        "words_per_token": words,
+        "cycles_per_token": words / image.target.host_words_per_cycle,
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runtime.cycle.state import REASONS
-from runtime.text import table
+from runtime.text import safe, table
 
 Report = Mapping[str, Any]
 
@@ -41,6 +41,10 @@ def _summary(data: Report) -> str:
         lines.append(f"steady state  {data['cycles_per_token']:,.1f} cycles per token, mean of the last half")
     if data["tokens_per_second"]:
         lines.append(f"speed         {_count(data['tokens_per_second'])} tokens/s")
+    for port in data["host"]:
+        lanes = f"{port['lanes']} lane{'s' if port['lanes'] > 1 else ''}"
+        most = f"at most {port['words_per_token']:,} words a token, {port['cycles_per_token']:,.0f} cycles"
+        lines.append(f"host          {safe(port['port'])} {port['direction']}: {lanes} of {most}")
     spent = data["spent"]
     total = sum(spent.values())
     shares = ", ".join(f"{_reason(name)} {_percent(spent[name], total)}" for name in REASONS)

@@ -144,6 +144,15 @@ def test_the_report_is_plain_json_and_consistent(gpt_session: Session) -> None:
         assert {reason: sum(spent) for reason, spent in single["spent"].items()} == kernel["spent"]
 
 
+def test_the_channels_of_the_host_bound_the_pace() -> None:
+    """A lane of 20 numbers and a header at a word in ten cycles: that is what a token takes."""
+    session, timing = timed(fast_host(chain_image(2, 20), 0.1), 20, 6)
+    lane = {"lanes": 1, "words_per_token": 21, "cycles_per_token": pytest.approx(210)}
+    expected = [{"port": "x", "direction": "in", **lane}, {"port": "y", "direction": "out", **lane}]
+    assert report(session.image, timing)["host"] == expected
+    assert timing.per_token == pytest.approx(210, abs=1)
+
+
 def test_the_text_has_every_part(gpt_session: Session) -> None:
     assert gpt_session.timing is not None
     shown = text(report(gpt_session.image, gpt_session.timing), 4)
