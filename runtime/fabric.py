@@ -126,8 +126,11 @@ def _trace(
     sinks: Array,
     first: Array,
     fault: Array,
+    mergers: int,
 ) -> int:
     """Walk the tree of each source (col, row, direction it enters by, colour).
+
+    Of the first `mergers` sources, one that comes to a queue that has a source already does not fill it.
 
     queues[row, col, colour] and exits[i] = (col, row, side, colour, queue) name the queues at the ends. fed
     [queues], seen [rows, cols] and stack [rows * cols, 3] are work space, the first two filled with -1. Fills sinks and
@@ -178,6 +181,8 @@ def _trace(
                     if queue < 0:
                         return OFF_WAFER
                 if fed[queue] >= 0:
+                    if s < mergers:
+                        continue
                     return TWO_SOURCES
                 fed[queue] = s
                 sinks[count] = queue
@@ -212,8 +217,12 @@ def connect(
     outputs: Array,
     lanes_in: list[PortLane],
     lanes_out: list[PortLane],
+    *,
+    merge: bool = False,
 ) -> Wires:
     """Trace all sources: first the core outputs, then the host's input lanes.
+
+    merge: routes of core outputs may run into one another; the first source then stands for all that fill a queue.
 
     core_xy: [cores, 2] coordinates. inputs, outputs: [queues, 2], the core and colour of each bound queue. Host output
     lane l fills queue len(inputs) + l. Raises MachineFault.
@@ -235,7 +244,22 @@ def connect(
     fed, seen = np.full(total, -1, np.int32), np.full((window.height, window.width), -1, np.int32)
     stack, fault = np.zeros((routers, 3), np.int64), np.zeros(4, np.int64)
     ends = np.array(exits, np.int64).reshape(-1, 5)
-    number = _trace(sources, takes, gives, queues, ends, _STEPS, _OPPOSITE, fed, seen, stack, sinks, first, fault)
+    number = _trace(
+        sources,
+        takes,
+        gives,
+        queues,
+        ends,
+        _STEPS,
+        _OPPOSITE,
+        fed,
+        seen,
+        stack,
+        sinks,
+        first,
+        fault,
+        len(outputs) if merge else 0,
+    )
     if number != OK:
         code, message = FAULTS[number]
         x, y, direction, at_colour = int(fault[0]) + window.x0, int(fault[1]) + window.y0, int(fault[2]), int(fault[3])

@@ -3,7 +3,7 @@
 *Units* are the cores in core-table order, then the host's input lanes, then its output lanes, each lane a unit with one
 task of its own. *Rings* are the cores' bound input queues, then the host's output lanes, then the cores' FIFOs. For the
 cycle engine the cores' bound output queues follow: a task writes to its own queue then, not to those of the readers,
-and a queue is deeper by the wavelets that its ramp holds.
+and its ring has one place more, for the word that comes in the cycle in which one leaves a full queue.
 """
 
 from __future__ import annotations
@@ -149,8 +149,11 @@ class _Rings:
     fifos: int
 
 
-def load(image: Image, threads: int, *, timed: bool = False) -> Loaded:
-    """Check and load, for the cycle engine if `timed`. Raises InputError, IllegalImageError and MachineFault."""
+def load(image: Image, threads: int, *, timed: bool = False, merge: bool = False) -> Loaded:
+    """Check and load, for the cycle engine if `timed`; merge: see `runtime.fabric.connect`.
+
+    Raises InputError, IllegalImageError and MachineFault.
+    """
     structure.check(image)
     code = encode(image.programs)
     x, y = core_positions(image)
@@ -163,15 +166,14 @@ def load(image: Image, threads: int, *, timed: bool = False) -> Loaded:
     readers = np.argwhere(image.cores["inq"] >= 0)
     outputs = np.column_stack([senders[:, 0], image.cores["outq"][tuple(senders.T)]])
     inputs = np.column_stack([readers[:, 0], image.cores["inq"][tuple(readers.T)]])
-    wires = connect(image, np.column_stack([x, y]), inputs, outputs, lanes_in, lanes_out)
+    wires = connect(image, np.column_stack([x, y]), inputs, outputs, lanes_in, lanes_out, merge=merge)
 
     rings = _number_rings(image, units, readers, np.concatenate([senders[:, 0], units.host_in]), wires)
     depth = np.array(image.target.input_depth)[rings.queue[: rings.lanes]]
     depth = np.concatenate([depth, np.full(len(lanes_out), HOST_DEPTH, np.int64)])
     outward = np.array(image.target.output_depth, np.int64)[senders[:, 1]] if timed else np.zeros(0, np.int64)
     if timed:
-        depth[: rings.lanes] += image.target.ramp_cycles
-        outward += image.target.ramp_cycles
+        outward += 1
     size = memory.core_bytes(image)
     buffer, base = memory.allocate(image, size, 4 * int(depth.sum() + outward.sum()))
     memory.fill(image, buffer, base, size)

@@ -134,7 +134,7 @@ class Relane(Kernel):
     def latency(self, target: Target) -> int:
         """Merging, words of all cores stream to the last; splitting, a core takes its own before it passes any on."""
         if self.merge:
-            return self.interval(target) + (self.ratio - 1) * hop(target)
+            return self.interval(target) - target.activation_cycles + (self.ratio - 1) * hop(target)
         block, overhead = self.blocks.block, target.vector_overhead_cycles
         step = block + 2 * overhead + 4 + hop(target)
         last = self.program(self.role(0, self.groups[0][-1])).tasks[0]

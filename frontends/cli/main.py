@@ -12,7 +12,22 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from frontends.cli import check, compile, export, inspect, lint, opt, place, report, run, score, target, validate, view
+from frontends.cli import (
+    bench,
+    check,
+    compile,
+    export,
+    inspect,
+    lint,
+    opt,
+    place,
+    report,
+    run,
+    score,
+    target,
+    validate,
+    view,
+)
 from frontends.cli.console import Console, json_text
 from frontends.cli.version import VERSION
 from runtime.errors import InfeasibleError, WsecError
@@ -35,7 +50,7 @@ exit codes:
   3 proved not to fit the target      8 internal error
   4 a search limit was reached"""
 
-VERBS = (export, lint, compile, opt, validate, inspect, report, view, target, run, check, place, score)
+VERBS = (export, lint, compile, opt, validate, inspect, report, view, target, run, check, bench, place, score)
 INTERRUPTED = 130  # as shells report SIGINT
 BROKEN_PIPE = 141  # as shells report SIGPIPE
 INTERNAL = WsecError.exit_code

@@ -11,6 +11,8 @@ from runtime.cycle.state import (
     C_SETUP,
     CLOCK_COLUMNS,
     CODE_COLUMNS,
+    D_ALSO,
+    D_ARRIVED,
     D_COLOUR,
     D_FANS,
     D_FEEDER,
@@ -48,6 +50,7 @@ from runtime.cycle.state import (
     Clock,
 )
 from runtime.encode import DST, END, ENDLOOP, FIFO, IN, KIND, OP, OPERAND, OPERANDS, OUT, VECTOR, Code
+from runtime.errors import IllegalImageError
 from runtime.geometry import RAMP, STEP
 from runtime.jit import entry
 from runtime.loader import Loaded
@@ -73,8 +76,12 @@ def _walk(
     node: Array,
     fan: Array,
     ring: Array,
+    joins: Array,
 ) -> int:
     """Number the stages that sources (col, row, colour) reach and join them by fans; routes are known to be trees.
+
+    A route that runs into another ends there: joins [0] counts them, and each of the others has a stage and the node
+    that feeds it, too.
 
     number [rows, cols, colours] is work space filled with -1; a stage fed by a source has the feeder -2 - source. Sets
     D_FIRST, D_FANS, D_COLOUR and D_FEEDER. The number of stages.
@@ -88,6 +95,10 @@ def _walk(
         while top:
             top -= 1
             col, row = stack[top, 0], stack[top, 1]
+            if number[row, col, colour] >= 0:
+                joins[0, 0] += 1
+                joins[joins[0, 0], 0], joins[joins[0, 0], 1] = number[row, col, colour], stack[top, 2]
+                continue
             number[row, col, colour] = stages
             node[stages, D_FEEDER], node[stages, D_COLOUR], node[stages, D_FIRST] = stack[top, 2], colour, fans
             mask = outputs[row, col, colour]
@@ -163,7 +174,8 @@ def build(loaded: Loaded) -> tuple[State, Clock]:
     number = np.full(outputs.shape, -1, np.int32)
     stack = np.zeros((window.width * window.height, 3), np.int64)
     ends = np.array(exits, np.int64).reshape(-1, 4)
-    stages = _walk(sources, outputs, queues, ends, _STEPS, number, stack, node, fan, state.ring)
+    joins = np.zeros((1 + len(node), 2), np.int32)
+    stages = _walk(sources, outputs, queues, ends, _STEPS, number, stack, node, fan, state.ring, joins)
     # Sources come after the stages, each with one fan: the stage of its own router.
     fans = int(node[:stages, D_FANS].sum())
     node, fan = node[: stages + len(sources)], fan[: fans + len(sources)]
@@ -171,6 +183,8 @@ def build(loaded: Loaded) -> tuple[State, Clock]:
     node[stages:, D_COLOUR], node[stages:, D_FEEDER] = sources[:, 2], -1
     from_source = node[:stages, D_FEEDER] < -1
     node[:stages, D_FEEDER][from_source] = stages - 2 - node[:stages, D_FEEDER][from_source]
+    node[:, D_ALSO] = node[:, D_ARRIVED] = -1
+    _join(node, joins[1 : 1 + joins[0, 0]], stages)
     node[:, D_PENDING] = (1 << node[:, D_FANS]) - 1
     fan[fans:, F_TO] = number[sources[:, 1], sources[:, 0], sources[:, 2]]
     fan[fans:, F_LINK] = (sources[:, 1] * window.width + sources[:, 0]) * LINKS + DOWN
@@ -204,6 +218,19 @@ def build(loaded: Loaded) -> tuple[State, Clock]:
         log=np.full((1, LOG_COLUMNS), -1, np.int64),
     )
     return state, clock
+
+
+def _join(node: Array, joins: Array, stages: int) -> None:
+    """Note the nodes (a source s as -2 - s) that feed a stage beside its first feeder. Raises IllegalImageError."""
+    for stage, code in joins:
+        feeder = int(code if code >= 0 else stages - 2 - code)
+        last = int(node[stage, D_FEEDER])
+        while node[last, D_ALSO] >= 0:
+            last = int(node[last, D_ALSO])
+        if node[[last, feeder], D_FANS].max() > 1:
+            message = "a multicast and another route of its colour run into one another"
+            raise IllegalImageError(message, code="route-merge", where=f"colour {node[stage, D_COLOUR]}")
+        node[last, D_ALSO] = feeder
 
 
 def _timed(state: State, costs: Array, target: Target) -> State:

@@ -24,8 +24,12 @@ from runtime.cycle.state import (
     C_SETUP,
     C_WIDTH,
     CONFLICT,
+    D_FIRST,
+    D_HERE,
+    D_RESERVED,
     DEPENDENCY,
     E_RIPE,
+    F_TO,
     IDLE,
     K_AT,
     K_BURST,
@@ -40,7 +44,10 @@ from runtime.cycle.state import (
     NO_WAVELET,
     P_BANKS,
     P_BRANCH,
+    P_DEPTH,
+    P_OUT,
     P_RAMP,
+    P_SOURCES,
     R_FEEDER,
     R_HIGH,
     T_ENDS,
@@ -142,6 +149,18 @@ def _take(s: State, y: Clock, r: Int, kind: Int, at: Int) -> None:
 
 
 @inlined
+def _output_room(s: State, y: Clock, r: Int) -> Any:
+    """Whether an output queue takes a word now: it is not full, or its head, having passed the ramp, leaves in this
+    cycle because the router has room."""
+    free = free_words(s.ring, r)
+    if free != 1:
+        return free > 1
+    source = y.now[P_SOURCES] + r - y.now[P_OUT]
+    stage = y.fan[y.node[source, D_FIRST], F_TO]
+    return y.node[source, D_HERE] > 0 and y.node[stage, D_RESERVED] < y.now[P_DEPTH]
+
+
+@inlined
 def _length(s: State, t: Int, pc: Int) -> Int:
     """Elements of a vector instruction."""
     reduction = s.code[pc, FN] in (RSUM, RMAX)
@@ -184,7 +203,7 @@ def _vector(s: State, y: Clock, t: Int, c: Int, pc: Int, at: Int) -> tuple[Int, 
         if is_ring(b_kind) and ready_words(s.ring, b) == 0:
             _wait(s, t, b, 0)
             return OK, 0, 0, 0
-        if d_kind in (OUT, FIFO) and free_words(s.ring, out) == 0:
+        if (d_kind == OUT and not _output_room(s, y, out)) or (d_kind == FIFO and free_words(s.ring, out) == 0):
             _wait(s, t, out, 1)
             return OK, 0, 0, 0
     ready = min(length - done, 1) if fabric else length

@@ -81,7 +81,7 @@ def _events(s: State, y: Clock, at: Int) -> None:
             y.node[n, D_HERE] += 1
             list_node(y, n)
         else:
-            network.put_in_stage(y, number, word)
+            network.put_in_stage(y, number, word, at)
     y.now[N_EVENTS] -= count
     y.events[place, 0, 0] = 0
 

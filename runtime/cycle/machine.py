@@ -7,12 +7,17 @@ import numpy as np
 from runtime.cycle import engine
 from runtime.cycle.build import build
 from runtime.cycle.deadlock import deadlock_error
+from runtime.cycle.network import TWO_INPUTS
 from runtime.cycle.state import (
+    D_COLOUR,
+    D_FIRST,
     D_HERE,
+    F_LINK,
     FINE,
     K_SINCE,
     K_SPENT,
     L_WORDS,
+    LINKS,
     N_CYCLE,
     N_FAULT,
     R_HIGH,
@@ -22,6 +27,7 @@ from runtime.cycle.state import (
     T_LAST_END,
     T_TIME,
 )
+from runtime.fabric import window_of
 from runtime.faults import MachineFault
 from runtime.image import Image
 from runtime.loader import Loaded, load
@@ -46,11 +52,13 @@ CYCLES = 1 << 14  # executed between two reports of progress
 class CycleMachine:
     """Executes an image cycle by cycle; `clock` tells where time went.
 
+    merge: routes of one colour may run into one another. Whether their words meet, which is a fault, is a question of
+    time, and results may be, too; so compiled programs never need it.
     Raises InputError, IllegalImageError or MachineFault if the image cannot be loaded.
     """
 
-    def __init__(self, image: Image, threads: int = 2) -> None:
-        self.loaded: Loaded = load(image, 1, timed=True)
+    def __init__(self, image: Image, threads: int = 2, *, merge: bool = False) -> None:
+        self.loaded: Loaded = load(image, 1, timed=True, merge=merge)
         self.state, self.clock = build(self.loaded)
         self.began = 0
         self._start()
@@ -102,6 +110,11 @@ class CycleMachine:
             raise deadlock_error(loaded, self.state, self.clock, lengths, wants)
         return np.split(self.state.host_out[:-1], np.cumsum(wants)[:-1])
 
+    def run_to_rest(self) -> int:
+        """Run a program that needs no host until nothing can move; the cycle then. Raises MachineFault."""
+        self._run(None, 0)
+        return self.cycle
+
     def _run(self, progress: Progress | None, wanted: int) -> None:
         task, receivers = self.state.task, self.loaded.receivers
         first = task[receivers, T_NEXT].sum()
@@ -120,5 +133,19 @@ class CycleMachine:
 
     def _fault(self) -> MachineFault:
         fault = self.clock.now[N_FAULT:]
+        if fault[X_CODE] == TWO_INPUTS:
+            return self._two_inputs(int(fault[X_TASK]))
         # A core with one task may be ahead of the clock; its task's time is then that of the row at fault.
         return core_fault(self.loaded, fault, max(self.cycle, int(self.state.task[fault[X_TASK], T_TIME])))
+
+    def _two_inputs(self, stage: int) -> MachineFault:
+        node, window = self.clock.node[stage], window_of(self.loaded.image.target)
+        y, x = divmod(int(self.clock.fan[node[D_FIRST], F_LINK]) // LINKS, window.width)
+        return MachineFault(
+            "wavelets of one colour come to this router from two sides in one cycle",
+            code="two-inputs",
+            x=x + window.x0,
+            y=y + window.y0,
+            colour=int(node[D_COLOUR]),
+            inside=f"cycle {self.cycle}",
+        )

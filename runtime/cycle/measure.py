@@ -42,7 +42,7 @@ class QueueMark:
     """The fullest queue of one kind among a kernel's cores: `kind` is input, output or fifo, `number` its number there,
     `name` the program's name for it.
 
-    depth: words it holds (of a queue: with those its ramp holds); high: most words there were in one of them at a time;
+    depth: words it holds, those on its ramp included; high: most words there were in one of them at a time;
     full: cores where it was full at some time, of `cores` that have it.
     """
 
@@ -196,11 +196,13 @@ def _marks(machine: CycleMachine) -> list[tuple[QueueMark, ...]]:
     program[own] = loaded.image.cores["program"][unit[own]]
     block = np.full(len(kind), -1)
     block[own] = loaded.block[unit[own]]
-    keys = np.column_stack([block, program, kind, number, ring[:, R_DEPTH]])[own]
+    # An output queue's ring has one place more than the queue, see `runtime.loader`.
+    limit = ring[:, R_DEPTH] - (kind == KINDS.index("output"))
+    keys = np.column_stack([block, program, kind, number, limit])[own]
     unique, which = np.unique(keys, axis=0, return_inverse=True)
     high = np.zeros(len(unique), np.int64)
-    np.maximum.at(high, which, ring[own, R_HIGH])
-    full = np.bincount(which, ring[own, R_HIGH] >= ring[own, R_DEPTH], len(unique)).astype(np.int64)
+    np.maximum.at(high, which, np.minimum(ring[own, R_HIGH], limit[own]))
+    full = np.bincount(which, ring[own, R_HIGH] >= limit[own], len(unique)).astype(np.int64)
     cores = np.bincount(which, minlength=len(unique))
     merged: list[dict[tuple[Any, ...], QueueMark]] = [{} for _ in loaded.image.blocks]
     for (b, p, k, n, depth), most, at_limit, count in zip(

@@ -52,7 +52,11 @@ CLOCK_COLUMNS = K_SPENT + len(REASONS)
 # Columns of `node`: first fan and number of fans; fans that still want the word at the head, fans that asked for a link
 # this cycle (masks); whether it is listed; colour; the node that fills it (-1: none); place of the head; words held and
 # on their way; words held (of a source: words that have passed the ramp); then a stage's words.
-(D_FIRST, D_FANS, D_PENDING, D_ASKED, D_LISTED, D_COLOUR, D_FEEDER, D_HEAD, D_RESERVED, D_HERE, D_HELD) = range(11)
+# Before those, where routes run into one another: the next node that feeds the same stage (-1: none); the cycle after
+# the last word arrived, modulo 2^30.
+(D_FIRST, D_FANS, D_PENDING, D_ASKED, D_LISTED, D_COLOUR, D_FEEDER, D_HEAD, D_RESERVED, D_HERE,
+ D_ALSO, D_ARRIVED, D_HELD) = range(13)  # fmt: skip
+CYCLES = 1 << 30
 
 # Columns of `fan`: a stage, or -1 - r for ring r, or -1 - rings - l for host output lane l; and the link.
 F_TO, F_LINK = range(2)

@@ -7,13 +7,28 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import F32, HEADER, chain_image, core_image, deadlock_image, fifo_image, history_image, matvec_image, take
+from builders import (
+    F32,
+    HEADER,
+    X0,
+    Y0,
+    Wafer,
+    chain_image,
+    core_image,
+    deadlock_image,
+    fifo_image,
+    history_image,
+    matvec_image,
+    take,
+)
 
 from runtime.cycle.machine import CycleMachine
-from runtime.cycle.state import BUSY, CONFLICT, K_SPENT
+from runtime.cycle.state import BUSY, CONFLICT, K_SPENT, T_ENDS
 from runtime.errors import DeadlockError
+from runtime.faults import MachineFault
+from runtime.geometry import EAST, RAMP, WEST, bit
 from runtime.image import Image
-from runtime.isa import Binary, In, Mem, Mov, Out
+from runtime.isa import Alu, Binary, In, Mem, Mov, Out, Reg
 from runtime.machine import Machine
 from runtime.session import load
 from runtime.stream import header
@@ -124,3 +139,37 @@ def test_work_is_counted_as_the_functional_machine_does() -> None:
     functional.feed(sent, [3, 3])
     cycle.feed(sent, [3, 3])
     assert functional.counts == cycle.counts
+
+
+def merging_image(late: int) -> Image:
+    """Three cores in a row: the outer ones send a word each to the middle one on one colour, the right one later."""
+    wafer = Wafer()
+    block = wafer.block("row", 0, 0, 1, 3)
+    word = Mem(16, F32)
+    wait = [Alu("add", Reg(0), Reg(0), 1)] * late
+    stop = Mov(word, In(3, 1))
+    for c, body in enumerate(
+        ([Mov(Out(2, 1), word), stop], [Mov(word, In(2, 1))], [*wait, Mov(Out(2, 1), word), stop])
+    ):
+        queues = ({2: 5}, {}) if c == 1 else ({3: 6}, {2: 5})
+        wafer.core(block, 0, c, wafer.program(body), *queues)
+    wafer.route(0, 0, 5, bit(RAMP), bit(EAST))
+    wafer.route(1, 0, 5, bit(WEST) | bit(EAST), bit(RAMP))
+    wafer.route(2, 0, 5, bit(RAMP), bit(WEST))
+    return wafer.image()
+
+
+def test_one_colour_from_two_sides_in_one_cycle_is_a_fault() -> None:
+    with pytest.raises(MachineFault) as caught:
+        CycleMachine(merging_image(0), merge=True).run_to_rest()
+    assert (caught.value.code, caught.value.x, caught.value.y, caught.value.colour) == ("two-inputs", X0 + 1, Y0, 5)
+    assert "cycle 15" in str(caught.value)
+
+
+def test_one_colour_from_two_sides_in_turn_is_none() -> None:
+    machine = CycleMachine(merging_image(1), merge=True)
+    machine.run_to_rest()
+    assert machine.state.task[1, T_ENDS] == 2
+    for kind in (Machine, CycleMachine):  # unless it is asked for
+        with pytest.raises(MachineFault, match="second source"):
+            kind(merging_image(1))

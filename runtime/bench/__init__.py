@@ -1,0 +1,1 @@
+"""Microbenchmarks of the cycle machine, and its error against published measurements."""
