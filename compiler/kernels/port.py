@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,11 @@ from runtime.geometry import WEST
 from runtime.isa import Program
 from runtime.stream import Blocks
 from runtime.target import Target
+
+
+def channel_cycles(words: int, target: Target) -> int:
+    """Cycles a host channel takes for so many words."""
+    return math.ceil(words / target.host_words_per_cycle)
 
 
 @dataclass(frozen=True)
@@ -54,10 +60,10 @@ class Port(Kernel):
         return Footprint(name, 1, self.rows, self.inputs(), self.outputs(), edge="west")
 
     def interval(self, target: Target) -> int:
-        return 1 + self.blocks.block
+        return channel_cycles(1 + self.blocks.block, target)
 
     def latency(self, target: Target) -> int:
-        return 1 + self.blocks.block
+        return self.interval(target)
 
     @property
     def _lanes(self) -> tuple[Lane, ...]:

@@ -9,6 +9,7 @@ from compiler.ir.core import Op
 from compiler.kernels.attention import Attention
 from compiler.kernels.base import ROUTINE_CYCLES, fmac_rate
 from compiler.kernels.matvec import Matvec
+from compiler.kernels.port import channel_cycles
 from compiler.kernels.table import kernel_of
 from runtime.target import Target
 
@@ -43,7 +44,7 @@ def work(op: Op, target: Target) -> float:
 
 
 def host_bound(ops: Sequence[Op], target: Target) -> int:
-    """Cycles per token: the words of the widest graph input or output over all host channels, a word a cycle each.
+    """Cycles per token: the words of the widest graph input or output over all host channels, at their bandwidth.
 
     No layout can beat it either. Ports of one direction share the channels.
     """
@@ -52,4 +53,4 @@ def host_bound(ops: Sequence[Op], target: Target) -> int:
         values = [op.result if op.results else op.operands[0] for op in ops if op.name == name]
         words = sum(flow.stream(value.type).features for value in values)
         widest = max(widest, -(-words // target.host_channels))
-    return widest
+    return channel_cycles(widest, target)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from compiler.deadline import NEVER, Deadline
 from compiler.dialects import flow
 from compiler.ir.core import Op, Value
+from compiler.kernels.port import channel_cycles
 from compiler.kernels.relane import Relane
 from compiler.place.strips import Frame, bins, compact, fill, span
 from compiler.size.classes import StreamClass, find_classes
@@ -301,8 +302,9 @@ class Sizer:
         return floor
 
     def _port_interval(self) -> int:
-        """Words per token of the busiest host lane: no kernel needs to be faster."""
-        return max((1 + -(-_features(port) // max(1, self.channels(port))) for port in self.ports), default=1)
+        """Cycles per token of the busiest host lane: no kernel needs to be faster."""
+        words = (1 + -(-_features(port) // max(1, self.channels(port))) for port in self.ports)
+        return max(1, channel_cycles(max(words, default=0), self.target))
 
     def _relane(self, port: Op, block: int) -> Relane | None:
         """What stands between a port and a stream of this block, if it has more lanes than the port has channels."""
