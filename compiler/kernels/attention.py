@@ -291,8 +291,13 @@ class Attention(Kernel):
 
     @property
     def tokens(self) -> int:
-        """Tokens between attending and merging: what comes while the chain passes all cores, and one more."""
-        return 2 + (self.spread * CHAIN_STEP) // (64 + 4 * self.head_dim)
+        """Tokens between attending and merging: what comes while the chain passes all cores, and one more.
+
+        They come no faster than a core attends, which takes about 12 cycles an element of the query and as many as a
+        value has elements, and some, for every entry.
+        """
+        attending = 300 + 12 * self.head_dim + self.entries * (22 + self.head_dim)
+        return 2 + self.spread * CHAIN_STEP // attending
 
     def _answer(self, b: CoreBuilder, header: Mem, partial: Array) -> None:
         """The last core divides by the sum."""
