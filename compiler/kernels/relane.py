@@ -1,8 +1,9 @@
 """relane: the same stream over another number of lanes, by merging `ratio` neighbouring lanes or splitting each.
 
 A row of cores, one per lane of the finer side, in groups of `ratio`. Merging, every core of a group passes on what came
-from the cores before it, then its own block; splitting, every core keeps the first block it hears and passes on the
-rest. Any change of lanes is a merge to their common divisor followed by a split.
+from the cores before it, then its own block, which it has taken off its sender's hands before: what the words go to may
+be slow (the host's channels are), and the sender has the next token to work on. Splitting, every core keeps the first
+block it hears and passes on the rest. Any change of lanes is a merge to their common divisor followed by a split.
 """
 
 from __future__ import annotations
@@ -96,16 +97,19 @@ class Relane(Kernel):
         b = CoreBuilder(f"merge.{role.before}+{role.own}" + ("" if role.after else ".last"))
         header = b.scalar("header", Dtype.I32)
         queue = CHAIN_OUT if role.after else STREAM_OUT
+        held = b.fifo("held", 1 + role.own)
         b.name_queues(
             {STREAM_IN: "x"} | ({CHAIN_IN: "before"} if role.before else {}), {queue: "after" if role.after else "y"}
         )
-        with b.task():
-            b.mov(header, b.take(STREAM_IN, 1, Dtype.I32))
+        with b.task("pass"):
+            b.mov(header, b.pipe(held, 1))
             if not role.after:
                 b.mov(b.put(queue, 1, Dtype.I32), header)
             if role.before:
                 b.mov(b.put(queue, role.before), b.take(CHAIN_IN, role.before))
-            b.mov(b.put(queue, role.own), b.take(STREAM_IN, role.own))
+            b.mov(b.put(queue, role.own), b.pipe(held, role.own, Dtype.F32))
+        with b.task("take"):
+            b.mov(b.pipe(held, 1 + role.own), b.take(STREAM_IN, 1 + role.own, Dtype.I32))
         return b.program()
 
     def _splitting(self, role: Role) -> Program:
