@@ -163,11 +163,16 @@ class Kernel(ABC):
 
     def memory(self, target: Target) -> int:
         """Bytes the fullest core needs: data, code and queues."""
-        return max(memory_bytes(self.program(role), target) for role in self.telling_roles() if role is not IDLE)
+        return _memory(self, target)
 
     def footprint(self, name: str) -> Footprint:
         """The kernel as placer and router see it."""
         return Footprint(name, self.cols, self.rows, self.inputs(), self.outputs(), self.routes(), turned=self.turned)
+
+
+@lru_cache(maxsize=1 << 14)
+def _memory(kernel: Kernel, target: Target) -> int:
+    return max(memory_bytes(kernel.program(role), target) for role in kernel.telling_roles() if role is not IDLE)
 
 
 @lru_cache(maxsize=1 << 14)

@@ -88,6 +88,7 @@ class Shapes:
         self._found: dict[object, Fit | None] = {}
         self._tried: dict[object, list[Fit]] = {}
         self._shapes: dict[object, Shape] = {}
+        self._spreads: dict[object, int] = {}
         self._signatures: dict[Op, int] = {}
         self._numbers: dict[object, int] = {}
 
@@ -221,13 +222,14 @@ class Shapes:
             )  # fmt: skip
             return shaped.interval(self.target) <= interval and shaped.memory(self.target) <= self.target.memory_bytes
 
-        if kernel.pieces > MOST_LANES or not holds(1):
-            return 0
-        low, high = 1, kernel.max_seq
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if holds(middle) else (low, middle - 1)
-        return -(-kernel.max_seq // low)
+        key = replace(kernel, spread=1, columns=0), interval
+        if key not in self._spreads:
+            low, high = 0, kernel.max_seq if kernel.pieces <= MOST_LANES else 0
+            while low < high:
+                middle = (low + high + 1) // 2
+                low, high = (middle, high) if holds(middle) else (low, middle - 1)
+            self._spreads[key] = -(-kernel.max_seq // low) if low else 0
+        return self._spreads[key]
 
     def _lookup(self, op: Op, kernel: Lookup) -> Iterator[Attrs]:
         """As many table rows per core as memory holds, from an estimate downwards."""
