@@ -97,7 +97,7 @@ class Session:
         if self._engine == "functional":
             return Machine(self.image, self._threads)
         if self._engine == "cycle":
-            return CycleMachine(self.image, self._threads)
+            return CycleMachine(self.image)
         raise UsageError(f"no engine {self._engine!r}; there are: functional, cycle", code="bad-engine")
 
     def run(self, *, progress: Progress | None = None, engine: str | None = None, **inputs: Any) -> dict[str, Array]:

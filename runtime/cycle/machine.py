@@ -1,4 +1,4 @@
-"""The cycle machine: the functional machine's interface, with a clock."""
+"""The cycle machine: the functional machine's interface, with a clock. It runs on one thread."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class CycleMachine:
     Raises InputError, IllegalImageError or MachineFault if the image cannot be loaded.
     """
 
-    def __init__(self, image: Image, threads: int = 2, *, merge: bool = False) -> None:
+    def __init__(self, image: Image, *, merge: bool = False) -> None:
         self.loaded: Loaded = load(image, 1, timed=True, merge=merge)
         self.state, self.clock = build(self.loaded)
         self.began = 0
