@@ -116,7 +116,7 @@ class Work:
     def __add__(self, other: Work) -> Work:
         return Work(self.serial + other.serial, self.issue + other.issue)
 
-    def times(self, count: int) -> Work:
+    def times(self, count: float) -> Work:
         return Work(self.serial * count, self.issue * count)
 
 
@@ -145,10 +145,8 @@ def _body_work(body: tuple[Instr, ...], target: Target, unknown: int) -> Work:
             # Operands that move with the counter meet the banks in turn.
             different = target.memory_banks if _moves(instr, target) else 1
             rounds = [_loop_round(instr, target, unknown, i) for i in range(min(count, different))]
-            mean = sum((work for work in rounds), Work(0, 0))
             total += Work(target.scalar_cycles, 1)
-            if rounds:
-                total += Work(mean.serial * count / len(rounds), mean.issue * count / len(rounds))
+            total += sum(rounds, Work(0, 0)).times(count / max(1, len(rounds)))
         elif isinstance(instr, If):
             total += Work(target.scalar_cycles, 1) + _body_work(instr.body, target, unknown)
         else:

@@ -33,10 +33,6 @@ CHAIN_COLOURS = (0, 1)
 BROADCAST_COLOUR = 2
 # From the end of one row to the start of the next, again alternating.
 WRAP_COLOURS = (3, 4)
-
-# A scalar library routine (exp, erf, ...) takes about this many cycles per element; division alone takes about 50
-# . Unpublished, so a calibrated parameter.
-ROUTINE_CYCLES = 60
 IDLE = None
 """The role of a core that only its router is used of."""
 # The key in `Kernel.constants` of a tensor of zeros, known to every kernel.

@@ -33,7 +33,6 @@ from compiler.kernels.base import (
     CHAIN_IN,
     CHAIN_OUT,
     LANE_QUEUES,
-    ROUTINE_CYCLES,
     STREAM_OUT,
     ZEROS,
     Binding,
@@ -408,7 +407,7 @@ class Matvec(Kernel):
         chain = (self.slices.lanes - 1) * (hop(target) + 1) - begun
         finishing = self.finishers * (2 * vector(n, target) + vector(1, target) + hop(target))
         if self.finishers:
-            finishing += vector(ROUTINE_CYCLES * n, target)
+            finishing += vector(target.routine_cycles * n, target)
         return self.interval(target) + self.cols * target.hop_cycles + chain + finishing
 
     @cached_property

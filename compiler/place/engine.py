@@ -21,6 +21,7 @@ from runtime.errors import LimitError
 MOVES_PER_UNIT = 2e6
 PRICE_OF_MOVE, PRICE_PER_KERNEL = 1.3, 0.06
 DEFAULT_LIMIT = 60.0
+SPARE = 0.04  # of a time limit, for what ends after a deadline: the last step of a chain or of the solver
 
 Progress = Callable[[str, Terms | None, float], None]
 """Called with a stage, the best terms so far and the bound of the score."""
@@ -80,7 +81,7 @@ def solve(
     limit = bounds(builder)
     log.bound = limit.score
     now = log.stage("bounds", begin)
-    deadline = None if time_limit is None else begin + time_limit
+    deadline = None if time_limit is None else begin + time_limit * (1 - SPARE)
     price = PRICE_OF_MOVE + PRICE_PER_KERNEL * len(problem.kernels)
     moves = int((deterministic_limit or 0.0) * MOVES_PER_UNIT / price)
     tournament = Tournament(builder, limit, seed, workers, deadline, moves, log.offer)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from compiler.dialects import flow
 from compiler.ir.core import Op
 from compiler.kernels.attention import Attention
-from compiler.kernels.base import ROUTINE_CYCLES, fmac_rate
+from compiler.kernels.base import fmac_rate
 from compiler.kernels.matvec import Matvec
 from compiler.kernels.port import channel_cycles
 from compiler.kernels.table import kernel_of
@@ -18,7 +18,7 @@ def area_bound(ops: Sequence[Op], target: Target) -> float:
     """Cycles per token: the core cycles of one token's arithmetic over all usable cores of the target.
 
     Counted, at the machine's SIMD rate without any overhead: the multiply-accumulates of matvecs (features in times
-    features out), of attention over a full cache of max_seq entries (scores and weighted sum), and `ROUTINE_CYCLES` for
+    features out), of attention over a full cache of max_seq entries (scores and weighted sum), and `routine_cycles` for
     every exponential of a score and every activated element. Not counted, though it is done: norms, joins, maps
     without a routine, and what is only movement (taking and sending words, chains, headers, copies), so no layout and
     no kernel can reach the bound; nor memory, which may not allow a model on so many cores at all.
@@ -32,14 +32,14 @@ def work(op: Op, target: Target) -> float:
         kernel = kernel_of(op)
         assert isinstance(kernel, Matvec)
         products = kernel.x.features * kernel.y.features / fmac_rate(kernel.storage, target)
-        return products + (ROUTINE_CYCLES * kernel.y.features if kernel.activation else 0)
+        return products + (target.routine_cycles * kernel.y.features if kernel.activation else 0)
     if op.name == "flow.attention":
         kernel = kernel_of(op)
         assert isinstance(kernel, Attention)
-        entry = 2 * kernel.head_dim / fmac_rate(kernel.storage, target) + ROUTINE_CYCLES
+        entry = 2 * kernel.head_dim / fmac_rate(kernel.storage, target) + target.routine_cycles
         return kernel.heads * kernel.max_seq * entry
     if op.name == "flow.map" and "constant" not in op.attrs:
-        return ROUTINE_CYCLES * flow.stream(op.result.type).features
+        return target.routine_cycles * flow.stream(op.result.type).features
     return 0.0
 
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from compiler.dialects import flow
 from compiler.ir.core import Op, StreamType
 from compiler.kernels.attention import Attention
-from compiler.kernels.base import LANE_QUEUES, ROUTINE_CYCLES, Kernel, vector
+from compiler.kernels.base import LANE_QUEUES, Kernel, vector
 from compiler.kernels.lookup import Lookup
 from compiler.kernels.matvec import Matvec
 from compiler.kernels.table import kernel_of
@@ -178,7 +178,7 @@ class Shapes:
         n = kernel.y.block
         passing = 2 * vector(1, self.target) + 2 * vector(n, self.target)
         room = interval - passing - self.target.vector_overhead_cycles
-        share = room // ROUTINE_CYCLES
+        share = room // self.target.routine_cycles
         return -(-n // share) if share > 0 else None
 
     def _rows(self, kernel: Matvec, finishers: int, interval: int) -> int:
