@@ -266,7 +266,7 @@ def _slices(
 
 
 @inlined
-def _is_burst(s: State, y: Clock, t: Int) -> Any:
+def _is_burst(s: State, t: Int) -> Any:
     """Whether a task's next issue is a vector instruction on memory, already set up."""
     pc = s.task[t, T_PC]
     return s.task[t, T_READY] != 0 and s.code[pc, C_FABRIC] == 0 and (s.code[pc, OP] in (VECTOR, AXPY))
@@ -282,7 +282,7 @@ def _choose(s: State, y: Clock, c: Int, at: Int, blocked: Any) -> Int:
             place = 0 if i == count - 1 else 1 + (turn + i) % (count - 1)
         t = first + place
         waits = s.task[t, T_WAIT] >= 0 or s.task[t, T_TIME] > at or t == y.core[c, K_BURST]
-        if not waits and not (blocked and _is_burst(s, y, t)):
+        if not waits and not (blocked and _is_burst(s, t)):
             return t
     return -1
 
@@ -369,7 +369,7 @@ def _next_issue(s: State, y: Clock, c: Int, at: Int) -> Int:
     for t in range(y.core[c, K_FIRST], y.core[c, K_FIRST] + y.core[c, K_TASKS]):
         if s.task[t, T_WAIT] < 0 and t != burst:
             time = max(s.task[t, T_TIME], at + 1)
-            soonest = min(soonest, max(time, end) if burst >= 0 and _is_burst(s, y, t) else time)
+            soonest = min(soonest, max(time, end) if burst >= 0 and _is_burst(s, t) else time)
     return soonest
 
 
