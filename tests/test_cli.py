@@ -208,7 +208,7 @@ def test_phases_and_passes_compose(wsec: Any, gpt: Path, tmp_path: Path) -> None
     assert wsec("compile", gpt, "--compile-to", "size", "-o", sized, "--target", "mini-32x32").code == 0
     by_hand = wsec("opt", flow, "-p", "size")
     assert by_hand.code == 0
-    bodies = [text.split("\n", 1)[1] for text in (by_hand.out, sized.read_text())]
+    bodies = [text.split("} {\n", 1)[1] for text in (by_hand.out, sized.read_text())]
     assert bodies[0] == bodies[1]
     assert wsec("compile", gpt, "--compile-to", "flow", "--target", "mini-32x32").out == flow.read_text()
     assert "flow.matvec" in wsec("inspect", flow).out
@@ -224,7 +224,10 @@ def test_dump_has_a_file_per_pass_and_no_weights_in_it(wsec: Any, gpt: Path, tmp
     assert names[0] == "00-import.wir"
     assert [int(name[:2]) for name in names] == list(range(len(names)))
     assert all(name[3:-4] in compiled.err for name in names[1:])
-    assert max(len(line) for line in (dump / names[0]).read_text().splitlines()) < 2000
+    assert max(len(line) for line in (dump / names[0]).read_text().splitlines()) <= 120
+    bare = tmp_path / "bare"
+    assert wsec("compile", gpt, "--compile-to", "canonical", "--dump-ir", bare, "--no-locations").code == 0
+    assert "loc(" in (dump / names[1]).read_text() and "loc(" not in (bare / names[1]).read_text()
 
 
 def test_a_picture_is_written(wsec: Any, refused: Any, gpt_wse: Path, tmp_path: Path) -> None:

@@ -73,14 +73,15 @@ def _one_of(attribute: str, allowed: tuple[str, ...]):  # type: ignore[no-untype
 
 
 input_def = define(
-    "graph.input", "a graph input, by its ONNX name", results=("x",), attrs={"name": Attribute(str)}, verify=_tensors
-)
+    "graph.input", "a graph input, by its ONNX name", results=("x",), attrs={"name": Attribute(str)}, verify=_tensors,
+    named_by="name",
+)  # fmt: skip
 output_def = define(
     "graph.output", "a graph output, by its ONNX name", operands=("x",), attrs={"name": Attribute(str)}, verify=_tensors
 )
 constant_def = define(
     "graph.constant", "a constant tensor, held as a resource", results=("y",), attrs={"value": Attribute(Symbol)},
-    verify=_tensors,
+    verify=_tensors, named_by="value",
 )  # fmt: skip
 shape_value_def = define(
     "graph.shape_value",

@@ -32,7 +32,10 @@ class Attribute:
 
 @dataclass(frozen=True)
 class OpDef:
-    """The declaration of an op. A name in `operands` or `results` that ends in `*` takes any number of values."""
+    """The declaration of an op. A name in `operands` or `results` that ends in `*` takes any number of values.
+
+    `named_by` is the attribute after which the text calls the op's only result.
+    """
 
     name: str
     summary: str
@@ -41,6 +44,7 @@ class OpDef:
     attrs: Mapping[str, Attribute] = field(default_factory=dict)
     regions: int = 0
     verify: Callable[[Op], None] | None = None
+    named_by: str = "sym_name"
 
     def __call__(
         self,
@@ -116,11 +120,12 @@ def define(
     attrs: Mapping[str, Attribute] | None = None,
     regions: int = 0,
     verify: Callable[[Op], None] | None = None,
+    named_by: str = "sym_name",
 ) -> OpDef:
     """Declare an op and enter it in the registry. Raises IRError if the name is taken."""
     if name in REGISTRY:
         raise IRError(f"op {name} is declared twice")
-    REGISTRY[name] = OpDef(name, summary, operands, results, attrs or {}, regions, verify)
+    REGISTRY[name] = OpDef(name, summary, operands, results, attrs or {}, regions, verify, named_by)
     return REGISTRY[name]
 
 

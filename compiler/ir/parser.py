@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -30,8 +31,10 @@ from compiler.ir.core import (
     TensorType,
     Type,
     Value,
+    symbols_in,
 )
-from compiler.ir.defs import REGISTRY
+from compiler.ir.defs import REGISTRY, resource_def
+from compiler.ir.printer import unique_hints
 from runtime.errors import InputError
 
 GRAMMAR = Path(__file__).with_name("grammar.lark")
@@ -66,6 +69,7 @@ def parse_module(text: str, *, filename: str = "<text>") -> Op:
         builder.reset()
         try:
             module: Op = lark.parse(text)
+            builder.resolve_hints(module)
             builder.check_declarations()
         except UnexpectedInput as error:
             raise _syntax_error(text, filename, error, lark) from None
@@ -128,18 +132,45 @@ class _Builder(Transformer):  # type: ignore[misc]
             except IRError as error:
                 raise _BadText(token, str(error)) from None
 
+    def resolve_hints(self, module: Op) -> None:
+        """Make symbols that are a resource's hint its name, now that all names are known."""
+        hints = unique_hints(module)
+        for op, _ in self.ops:
+            if isinstance(name := op.attrs.get("sym_name"), str):
+                hints.pop(name, None)
+        for op, _ in self.ops:
+            if any(isinstance(symbol, _Unquoted) for value in op.attrs.values() for symbol in symbols_in(value)):
+                op.attrs = {key: _resolved(value, hints) for key, value in op.attrs.items()}
+
     # Rules. An optional part that is absent is None.
 
-    def start(self, parts: list[Op]) -> Op:
-        return parts[0]
+    def start(self, parts: list[Any]) -> Op:
+        module: Op = parts[0]
+        resources: list[Op] = parts[1] or []
+        if resources and module.regions:
+            for op in resources:
+                op.parent = module.body
+            module.body.ops[:0] = resources
+        return module
+
+    def resources(self, parts: list[Region]) -> list[Op]:
+        ops = parts[0].block.ops
+        for op, token in self.ops[-len(ops) :] if ops else []:
+            if op.name != resource_def.name:
+                raise _BadText(token, f"{token} is no {resource_def.name}")
+        return ops
 
     def op(self, parts: list[Any]) -> Op:
-        results, name, operands, attrs, types, loc, *regions = parts
+        results, name, symbol, operands, attrs, types, loc, *regions = parts
         declaration = REGISTRY.get(str(name))
         if declaration is None:
             raise _BadText(name, _unknown_op(str(name)))
         if len(results or ()) != len(types or ()):
             raise _BadText(name, f"{name} defines {len(results or ())} values but has {len(types or ())} result types")
+        if symbol is not None:
+            if "sym_name" in (attrs or {}):
+                raise _BadText(symbol, "attribute 'sym_name' is given twice")
+            attrs = {"sym_name": _symbol_name(symbol), **(attrs or {})}
         op = Op(
             declaration.name,
             [self.value(token) for token in operands or ()],
@@ -199,6 +230,12 @@ class _Builder(Transformer):  # type: ignore[misc]
     def string(self, parts: list[Token]) -> str:
         return _unquoted(parts[0], parts[0])
 
+    def reference(self, parts: list[Token]) -> Symbol:
+        token = parts[0]
+        if token.startswith('@"'):
+            return Symbol(_symbol_name(token))
+        return _Unquoted(token[1:])
+
     def array(self, parts: list[Attr]) -> tuple[Attr, ...]:
         self.nesting -= 1
         return tuple(parts[1:])
@@ -229,10 +266,6 @@ class _Builder(Transformer):  # type: ignore[misc]
     def FLOAT(self, token: Token) -> float:
         return float(token)
 
-    def SYMBOL(self, token: Token) -> Symbol:
-        name = token[1:]
-        return Symbol(_unquoted(name, token) if name.startswith('"') else name)
-
     def TYPE(self, token: Token) -> Type:
         text = str(token)
         type = self.types.get(text)
@@ -260,6 +293,26 @@ class _Builder(Transformer):  # type: ignore[misc]
             raise _BadText(token, f"{name} is already defined")
         self.values[name] = value
         self.scopes[-1].append(name)
+
+
+class _Unquoted(Symbol):
+    """A symbol that may be a resource's hint, until `resolve_hints`."""
+
+
+def _resolved(value: Attr, hints: Mapping[str, str]) -> Attr:
+    """`value` with plain symbols only."""
+    if isinstance(value, _Unquoted):
+        return Symbol(hints.get(value.name, value.name))
+    if isinstance(value, tuple):
+        return tuple(_resolved(item, hints) for item in value)
+    if isinstance(value, Mapping):
+        return {key: _resolved(item, hints) for key, item in value.items()}
+    return value
+
+
+def _symbol_name(token: Token) -> str:
+    name = token[1:]
+    return _unquoted(name, token) if name.startswith('"') else name
 
 
 _TYPE_PART = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*"|\w+)(?: x |, block |>)')

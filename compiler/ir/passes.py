@@ -218,11 +218,12 @@ class PassManager:
         return f"pass {pipeline_text([self.passes[index]])}{f' (after {before})' if before else ''}"
 
 
-def dump_to(directory: Path) -> Hook:
+def dump_to(directory: Path, *, locations: bool = True) -> Hook:
     """A hook that writes `NN-pass.wir` into `directory` after every pass, numbered from 01."""
 
     def dump(index: int, step: Pass, module: Op, _seconds: float) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / f"{index + 1:02d}-{step.name}.wir").write_text(print_module(module), encoding="utf-8")
+        text = print_module(module, locations=locations)
+        (directory / f"{index + 1:02d}-{step.name}.wir").write_text(text, encoding="utf-8")
 
     return dump

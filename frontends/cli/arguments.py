@@ -65,6 +65,15 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
 
 
+def add_no_locations(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-locations",
+        dest="locations",
+        action="store_false",
+        help="print IR without loc(..), the names of the ONNX nodes",
+    )
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",

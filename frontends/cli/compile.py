@@ -13,6 +13,7 @@ from frontends.cli.arguments import (
     Verbs,
     add_compiler_options,
     add_json,
+    add_no_locations,
     add_verb,
     given_options,
     options_from,
@@ -45,6 +46,7 @@ def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     add_compiler_options(parser, seed=True)
     parser.add_argument("--compile-to", metavar="PHASE", help="stop after PHASE and write the module as text")
     parser.add_argument("--dump-ir", type=Path, metavar="DIR", help="write a numbered .wir file after every pass")
+    add_no_locations(parser)
     parser.add_argument(
         "--weights", type=Path, metavar="PATH", help="weights of a .wir file: model, folder, safetensors"
     )
@@ -93,15 +95,19 @@ def run(args: argparse.Namespace, console: Console) -> int:
     _require_ahead(given, str(opened.module.attrs.get("phase", "import")))
     if args.compile_to is not None:
         _require_image(args)
-        toolchain.lower_module(opened, options, to=args.compile_to, dump=args.dump_ir, progress=console.progress)
+        toolchain.lower_module(
+            opened, options, to=args.compile_to, dump=args.dump_ir, locations=args.locations, progress=console.progress
+        )
         _save_placement(args, opened)
-        _write_module(console, opened, Path(args.output) if to_file else None)
+        _write_module(args, console, opened, Path(args.output) if to_file else None)
         _time_passes(args, console, opened)
         return 0
 
     from runtime.imagefile import write_image
 
-    image, report = toolchain.finish_image(opened, options, dump=args.dump_ir, progress=console.progress)
+    image, report = toolchain.finish_image(
+        opened, options, dump=args.dump_ir, locations=args.locations, progress=console.progress
+    )
     began = time.perf_counter()
     write_image(image, args.output, args.store_weights)
     opened.seconds["write"] = time.perf_counter() - began
@@ -152,13 +158,13 @@ def _require_ahead(given: dict[str, Any], phase: str) -> None:
         )
 
 
-def _write_module(console: Console, opened: Opened, path: Path | None) -> None:
+def _write_module(args: argparse.Namespace, console: Console, opened: Opened, path: Path | None) -> None:
     """The module as text; in a file, then with the constants that no model file holds beside it."""
     from compiler.ir.printer import print_module
     from frontends.cli.files import write_text
     from frontends.cli.toolchain import save_weights
 
-    text = print_module(opened.module)
+    text = print_module(opened.module, locations=args.locations)
     if path is None:
         console.out(text, end="")
         return

@@ -95,12 +95,13 @@ def lower_module(
     *,
     to: str = "core",
     dump: Path | None = None,
+    locations: bool = True,
     progress: Progress = no_progress,
 ) -> Target:
     """Run the compiler's phases up to `to` on the module, in place; the target it is for.
 
-    With `dump`, one `.wir` file per pass goes there, and the constants that no data file of the model holds. Raises
-    what `compiler.driver.lower` raises.
+    With `dump`, one `.wir` file per pass goes there (with or without `locations`), and the constants that no data file
+    of the model holds. Raises what `compiler.driver.lower` raises.
     """
 
     opened.places = _places(opened.module)
@@ -113,8 +114,8 @@ def lower_module(
     if dump is not None:
         dump.mkdir(parents=True, exist_ok=True)
         first = dump / f"00-{opened.module.attrs.get('phase', 'import')}.wir"
-        first.write_text(print_module(opened.module), encoding="utf-8")
-        hooks.append(dump_to(dump))
+        first.write_text(print_module(opened.module, locations=locations), encoding="utf-8")
+        hooks.append(dump_to(dump, locations=locations))
     progress("lowering", 0, 0)
     try:
         return lower(opened.module, opened.resources, options, to=to, hooks=hooks, progress=progress)
@@ -124,13 +125,18 @@ def lower_module(
 
 
 def finish_image(
-    opened: Opened, options: Options, *, dump: Path | None = None, progress: Progress = no_progress
+    opened: Opened,
+    options: Options,
+    *,
+    dump: Path | None = None,
+    locations: bool = True,
+    progress: Progress = no_progress,
 ) -> tuple[Image, Report]:
     """Lower the module to the end, package it, and let the validator prove the image legal.
 
     Raises IllegalImageError if it is not, and what `lower_module` raises.
     """
-    target = lower_module(opened, options, dump=dump, progress=progress)
+    target = lower_module(opened, options, dump=dump, locations=locations, progress=progress)
     progress("packaging", 0, 0)
     with _timed(opened.seconds, "package"):
         image = build(opened.module, opened.resources, target, _provenance(opened.module))

@@ -85,7 +85,7 @@ def test_the_end_of_the_text(text: str) -> None:
 
 
 def test_text_after_the_module() -> None:
-    assert "found 'x', expected '{' or the end of the text" in refusal("builtin.module {} x").message
+    assert "found 'x', expected 'resources' or '{' or the end of the text" in refusal("builtin.module {} x").message
 
 
 def test_the_outermost_op_is_a_module() -> None:
