@@ -6,7 +6,7 @@ from typing import Any
 
 from runtime import mathlib
 from runtime.encode import FN_BINARY, FN_MAP, FN_REDUCE
-from runtime.jit import called
+from runtime.jit import called, inlined
 from runtime.mathlib import narrow, widen
 
 ADD, SUB, MUL, DIV, MAX, MIN = (FN_BINARY[name] for name in ("add", "sub", "mul", "div", "max", "min"))
@@ -95,6 +95,22 @@ def combine(fn: Int, a: Any, b: Any) -> None:
     else:
         for i in range(count):
             a[i] = mathlib.minimum(a[i], b[i])
+
+
+@inlined
+def binary(fn: Int, a: Any, b: Any) -> Any:
+    """a op b: what `combine` does to one element."""
+    if fn == ADD:
+        return a + b
+    if fn == SUB:
+        return a - b
+    if fn == MUL:
+        return a * b
+    if fn == DIV:
+        return a / b
+    if fn == MAX:
+        return mathlib.maximum(a, b)
+    return mathlib.minimum(a, b)
 
 
 @called

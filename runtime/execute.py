@@ -13,7 +13,19 @@ from typing import Any
 import numpy as np
 
 from runtime import mathlib
-from runtime.elements import ADD, MUL, RMAX, RSUM, axpy, combine, fold, read_memory, scalar_map, write_memory
+from runtime.elements import (
+    ADD,
+    MUL,
+    RMAX,
+    RSUM,
+    axpy,
+    binary,
+    combine,
+    fold,
+    read_memory,
+    scalar_map,
+    write_memory,
+)
 from runtime.encode import (
     ALU_OP,
     BASE,
@@ -48,9 +60,9 @@ from runtime.encode import (
     B,
 )
 from runtime.jit import called, inlined
-from runtime.mathlib import widen
-from runtime.rings import read_ring, write_ring
-from runtime.state import C_BASE, C_BYTES, C_FIFO, C_IN, C_OUT, CHUNK, S_MACS, State
+from runtime.mathlib import narrow, widen
+from runtime.rings import read_ring, slot, write_ring
+from runtime.state import C_BASE, C_BYTES, C_FIFO, C_IN, C_OUT, CHUNK, R_BASE, R_HEAD, R_TAIL, S_MACS, State
 
 # What can go wrong in a core: number, stable code, message. `{}` takes the offending value.
 FAULTS = (
@@ -200,6 +212,45 @@ def perform(
         elif not reduction:
             write_memory(s.floats, s.halves, d_kind == F16, dst + (done + offset) * d_step, d_step, x)
         offset += size
+
+
+@inlined
+def _value(s: State, kind: Int, first: Int, step: Int, done: Int) -> Any:
+    """Element `done` of a source; of a ring the word at its head."""
+    if kind == CONST:
+        return mathlib.from_bits(np.int32(first))
+    if kind >= IN:
+        return s.floats[s.ring[first, R_BASE] + slot(s.ring, first, R_HEAD, 0)]
+    if kind == F16:
+        return widen(s.halves[first + done * step])
+    return s.floats[first + done * step]
+
+
+@inlined
+def perform_one(
+    s: State, pc: Int, done: Int, d_kind: Int, dst: Int, d_step: Int,
+    a_kind: Int, a: Int, a_step: Int, b_kind: Int, b: Int, b_step: Int,
+) -> None:  # fmt: skip
+    """What `perform` does to element `done` alone; `dst` is the one ring that gets it, if it goes to one."""
+    fn = s.code[pc, FN]
+    x = _value(s, a_kind, a, a_step, done)
+    if fn == FN_FMAC:
+        x = x * _value(s, b_kind, b, b_step, done)
+        x = x + _value(s, d_kind, dst, d_step, done)
+    elif s.code[pc, OPERANDS] > 2:
+        x = binary(fn, x, _value(s, b_kind, b, b_step, done))
+    elif fn == RSUM:
+        x = _value(s, d_kind, dst, 0, 0) + x
+    elif fn == RMAX:
+        x = mathlib.maximum(_value(s, d_kind, dst, 0, 0), x)
+    elif fn != FN_MOV:
+        x = scalar_map(fn, x)
+    if d_kind >= IN:
+        s.floats[s.ring[dst, R_BASE] + slot(s.ring, dst, R_TAIL, 0)] = x
+    elif d_kind == F16:
+        s.halves[dst + done * d_step] = narrow(x)
+    else:
+        s.floats[dst + done * d_step] = x
 
 
 @inlined

@@ -26,6 +26,7 @@ _SOURCES = (
     "cycle/log.py",
     "cycle/network.py",
     "cycle/state.py",
+    "cycle/words.py",
     "elements.py",
     "encode.py",
     "execute.py",

@@ -31,7 +31,6 @@ from runtime.cycle.state import (
     K_SLOT,
     K_TASKS,
     K_TRACED,
-    L_GRANTED,
     LINKS,
     LOG_COLUMNS,
     N_COLUMNS,
@@ -191,8 +190,7 @@ def build(loaded: Loaded) -> tuple[State, Clock]:
     # Host lanes come in by the wafer's outer links, which no table has a number for.
     routers = window.width * window.height
     fan[len(fan) - len(hosts) :, F_LINK] = routers * LINKS + np.arange(len(hosts))
-    link = np.zeros((routers * LINKS + len(hosts), 3), np.int32)
-    link[:, L_GRANTED] = -1
+    link = np.zeros((routers * LINKS + len(hosts), 2), np.int32)
     rings = len(state.ring)
     now = np.zeros(NOW, np.int64)
     now[P_RAMP : P_RAMP + 13] = (
@@ -213,7 +211,7 @@ def build(loaded: Loaded) -> tuple[State, Clock]:
         node=node,
         fan=fan,
         link=link,
-        events=np.zeros((max(target.ramp_cycles, target.hop_cycles) + 1, capacity, 3), np.int32),
+        events=np.zeros((1 << max(target.ramp_cycles, target.hop_cycles).bit_length(), capacity, 3), np.int32),
         received=np.zeros(1, np.int64),
         log=np.full((1, LOG_COLUMNS), -1, np.int64),
     )

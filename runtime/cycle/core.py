@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from runtime.banks import burst_cycles
-from runtime.cycle.lists import add_event, list_node, set_timer
+from runtime.cycle.lists import clear_timer, list_core, set_timer
 from runtime.cycle.log import log_span
 from runtime.cycle.state import (
     BACK_PRESSURE,
@@ -24,12 +24,7 @@ from runtime.cycle.state import (
     C_SETUP,
     C_WIDTH,
     CONFLICT,
-    D_FIRST,
-    D_HERE,
-    D_RESERVED,
     DEPENDENCY,
-    E_RIPE,
-    F_TO,
     IDLE,
     K_AT,
     K_BURST,
@@ -44,63 +39,39 @@ from runtime.cycle.state import (
     NO_WAVELET,
     P_BANKS,
     P_BRANCH,
-    P_DEPTH,
-    P_OUT,
-    P_RAMP,
-    P_SOURCES,
-    R_FEEDER,
-    R_HIGH,
     T_ENDS,
     T_FIRST_END,
-    T_FIRST_WORD,
     T_LAST_END,
+    T_LENGTH,
     T_READY,
     T_TIME,
     Clock,
 )
-from runtime.elements import RMAX, RSUM
+from runtime.cycle.words import move_element, note_operands, operands_of
 from runtime.encode import (
     AXPY,
     CONST,
-    DST,
     END,
     F16,
-    FIFO,
     FN,
     FN_FMAC,
     IFZERO,
-    KIND,
     OP,
-    OPERANDS,
-    OUT,
     TARGET,
     VECTOR,
-    A,
-    B,
 )
 from runtime.execute import (
-    BAD_EXTENT,
     OK,
     OVERLAP,
     SPINS,
     axpy_row,
-    extent_of,
-    is_ring,
-    operand,
     perform,
     scalar_row,
 )
 from runtime.jit import called, inlined, merged
-from runtime.rings import advance, free_words, ready_words
 from runtime.state import (
-    R_DEPTH,
-    R_HEAD,
-    R_READER,
-    R_TAIL,
-    R_WRITER,
     S_INSTRUCTIONS,
     S_MACS,
-    S_WORDS,
     T_DONE,
     T_MOVED,
     T_PC,
@@ -114,126 +85,29 @@ NEVER = np.int64(1) << 60
 _burst_cycles = called(burst_cycles)
 
 
-@inlined
-def wake_task(s: State, r: Int, end: Int, at: Int) -> Int:
-    """Let the task that waits at an end of a ring issue from cycle `at`; its number, or -1."""
-    t = s.ring[r, end]
-    if t >= 0:
-        s.ring[r, end] = -1
-        s.task[t, T_WAIT] = -1
-        s.task[t, T_TIME] = max(s.task[t, T_TIME], at)
-    return t
-
-
-@inlined
-def put_word(ring: Any, r: Int) -> None:
-    """A word has been put into a ring; R_HIGH is the most there have been."""
-    advance(ring, r, R_TAIL, 1)
-    ring[r, R_HIGH] = max(ring[r, R_HIGH], ring[r, R_DEPTH] - free_words(ring, r))
-
-
-@inlined
-def _wait(s: State, t: Int, r: Int, room: Int) -> None:
-    s.task[t, T_WAIT], s.task[t, T_ROOM] = r, room
-    s.ring[r, R_WRITER if room else R_READER] = t
-
-
-@inlined
-def _take(s: State, y: Clock, r: Int, kind: Int, at: Int) -> None:
-    """A word has been taken from an input queue or a FIFO."""
-    advance(s.ring, r, R_HEAD, 1)
-    if kind == FIFO:
-        wake_task(s, r, R_WRITER, at + 1)
-    else:
-        list_node(y, s.ring[r, R_FEEDER])
-
-
-@inlined
-def _output_room(s: State, y: Clock, r: Int) -> Any:
-    """Whether an output queue takes a word now: it is not full, or its head, having passed the ramp, leaves in this
-    cycle because the router has room."""
-    free = free_words(s.ring, r)
-    if free != 1:
-        return free > 1
-    source = y.now[P_SOURCES] + r - y.now[P_OUT]
-    stage = y.fan[y.node[source, D_FIRST], F_TO]
-    return y.node[source, D_HERE] > 0 and y.node[stage, D_RESERVED] < y.now[P_DEPTH]
-
-
-@inlined
-def _length(s: State, t: Int, pc: Int) -> Int:
-    """Elements of a vector instruction."""
-    reduction = s.code[pc, FN] in (RSUM, RMAX)
-    return extent_of(s.code, s.reg, t, pc, A if reduction and s.code[pc, A + KIND] != CONST else DST)
-
-
 @merged
-def _vector(s: State, y: Clock, t: Int, c: Int, pc: Int, at: Int) -> tuple[Int, Int, Int, Int]:
-    """Issue a vector row: one element if it uses the fabric or a FIFO, else all: (fault, value, cycles, of which for
-    banks). 0 cycles: the task waits now."""
-    fn, count, done = s.code[pc, FN], s.code[pc, OPERANDS], s.task[t, T_DONE]
-    reduction = fn in (RSUM, RMAX)
-    length = _length(s, t, pc)
+def _in_memory(s: State, y: Clock, t: Int, c: Int, pc: Int) -> tuple[Int, Int, Int, Int]:
+    """Execute a vector row on memory alone: (fault, value, cycles, of which for banks)."""
     moved = False
     if s.code[pc, OP] == AXPY:
         fault, value = axpy_row(s, 0, t, c, pc)
         moved = fault == OK
         if fault and fault != OVERLAP:
             return fault, value, 0, 0
-    if length < 0:
-        return BAD_EXTENT, length, 0, 0
-    fault, d_kind, dst, d_step = operand(s.code, s.reg, s.core, t, c, pc, DST, 1 if reduction else length)
+    fault, value, length, d_kind, dst, d_step, a_kind, a, a_step, b_kind, b, b_step = operands_of(
+        s.code, s.reg, s.core, t, c, pc
+    )
     if fault:
-        return fault, length if fault == BAD_EXTENT else 0, 0, 0
-    fault, a_kind, a, a_step = operand(s.code, s.reg, s.core, t, c, pc, A, length)
-    if fault:
-        return fault, length if fault == BAD_EXTENT else 1, 0, 0
-    b_kind, b, b_step = np.int64(CONST), np.int64(0), np.int64(0)
-    if count > 2:
-        fault, b_kind, b, b_step = operand(s.code, s.reg, s.core, t, c, pc, B, length)
-        if fault:
-            return fault, length if fault == BAD_EXTENT else 2, 0, 0
-
-    fabric = s.code[pc, C_FABRIC] != 0
-    out = s.sinks[s.first[dst]] if d_kind == OUT else dst
-    if fabric and done < length:
-        if is_ring(a_kind) and ready_words(s.ring, a) == 0:
-            _wait(s, t, a, 0)
-            return OK, 0, 0, 0
-        if is_ring(b_kind) and ready_words(s.ring, b) == 0:
-            _wait(s, t, b, 0)
-            return OK, 0, 0, 0
-        if (d_kind == OUT and not _output_room(s, y, out)) or (d_kind == FIFO and free_words(s.ring, out) == 0):
-            _wait(s, t, out, 1)
-            return OK, 0, 0, 0
-    ready = min(length - done, 1) if fabric else length
-    if ready and not moved:
-        perform(s, 0, pc, done, ready, length, d_kind, dst, d_step, a_kind, a, a_step, b_kind, b, b_step)
-    if fn == FN_FMAC and not moved:
-        s.stats[0, S_MACS] += ready
-    s.task[t, T_DONE] = done + ready
+        return fault, value, 0, 0
+    if length and not moved:
+        perform(s, 0, pc, 0, length, length, d_kind, dst, d_step, a_kind, a, a_step, b_kind, b, b_step)
+        if s.code[pc, FN] == FN_FMAC:
+            s.stats[0, S_MACS] += length
     element = s.code[pc, C_ELEMENT]
-    if not fabric:
-        if element:
-            return OK, 0, length * element, 0
-        cycles, waits = _slices(s, y, pc, a_kind, a, a_step, b_kind, b, b_step, d_kind, dst, d_step, length)
-        return OK, 0, cycles, waits
-    if ready:
-        if is_ring(a_kind):
-            if s.task[t, T_FIRST_WORD] < 0:
-                s.task[t, T_FIRST_WORD] = at
-            _take(s, y, a, a_kind, at)
-        if is_ring(b_kind):
-            _take(s, y, b, b_kind, at)
-        if d_kind in (OUT, FIFO):
-            put_word(s.ring, out)
-        if d_kind == OUT:
-            add_event(y, at + y.now[P_RAMP], E_RIPE, out, 0)
-            s.stats[0, S_WORDS] += 1
-        elif d_kind == FIFO:
-            wake_task(s, out, R_READER, at + 1)
-        s.task[t, T_MOVED] += 1
-    return OK, 0, max(1, element), 0
+    if element:
+        return OK, 0, length * element, 0
+    cycles, waits = _slices(s, y, pc, a_kind, a, a_step, b_kind, b, b_step, d_kind, dst, d_step, length)
+    return OK, 0, cycles, waits
 
 
 @inlined
@@ -328,19 +202,30 @@ def _issue(s: State, y: Clock, c: Int, t: Int, at: Int) -> tuple[Int, Int]:
         s.task[t, T_READY] = 1
         s.task[t, T_TIME] = at + s.code[pc, C_SETUP]
         return OK, 0
-    fault, value, cycles, waits = _vector(s, y, t, c, pc, at)
-    if fault or s.task[t, T_WAIT] >= 0:
-        return fault, value
-    s.task[t, T_TIME] = at + cycles
-    if s.code[pc, C_FABRIC] == 0 and cycles > 0:
-        y.core[c, K_BURST], y.core[c, K_LEFT], y.core[c, K_AT] = t, cycles, at
-        y.core[c, K_SPENT + CONFLICT] += waits
-        y.core[c, K_SPENT + BUSY] -= waits
-    if s.task[t, T_DONE] >= _length(s, t, pc):
+    if s.code[pc, C_FABRIC]:
+        if s.task[t, T_READY] < 2:
+            s.task[t, T_READY] = 2
+            fault, value = note_operands(s, t, c, pc)
+            if fault:
+                return fault, value
+        if s.task[t, T_LENGTH] and not move_element(s, y, t, pc, at):
+            return OK, 0
+        s.task[t, T_TIME] = at + max(1, s.code[pc, C_ELEMENT])
+        if s.task[t, T_DONE] < s.task[t, T_LENGTH]:
+            return OK, 0
         s.task[t, T_DONE] = 0
-        s.task[t, T_PC] = pc + 1
-        s.task[t, T_READY] = 0
-        s.stats[0, S_INSTRUCTIONS] += 1
+    else:
+        fault, value, cycles, waits = _in_memory(s, y, t, c, pc)
+        if fault:
+            return fault, value
+        s.task[t, T_TIME] = at + cycles
+        if cycles > 0:
+            y.core[c, K_BURST], y.core[c, K_LEFT], y.core[c, K_AT] = t, cycles, at
+            y.core[c, K_SPENT + CONFLICT] += waits
+            y.core[c, K_SPENT + BUSY] -= waits
+    s.task[t, T_PC] = pc + 1
+    s.task[t, T_READY] = 0
+    s.stats[0, S_INSTRUCTIONS] += 1
     return OK, 0
 
 
@@ -390,10 +275,11 @@ def step(s: State, y: Clock, c: Int, at: Int) -> tuple[Int, Int, Int]:
         t = _choose(s, y, c, now, y.core[c, K_BURST] >= 0)
         if t < 0:
             break
-        if now > at and s.task[t, T_READY] and s.code[s.task[t, T_PC], C_FABRIC]:
-            break  # the clock has to catch up first
         row = s.task[t, T_PC]
-        reason = BUSY if s.task[t, T_READY] else DEPENDENCY  # BUSY: a vector instruction that is set up
+        ready = s.task[t, T_READY] != 0 or s.code[row, C_SETUP] == 0
+        if now > at and ready and s.code[row, C_FABRIC]:
+            break  # the clock has to catch up first
+        reason = BUSY if ready else DEPENDENCY  # BUSY: a vector instruction that is set up
         fault, value = _issue(s, y, c, t, now)
         if fault:
             return fault, t, value
@@ -411,5 +297,10 @@ def step(s: State, y: Clock, c: Int, at: Int) -> tuple[Int, Int, Int]:
         y.core[c, K_BURST] = -1
         now = s.task[t, T_TIME]
     y.core[c, K_REASON] = _reason(s, y, c)
-    set_timer(y, c, _next_issue(s, y, c, max(at, now - 1)))
+    time = _next_issue(s, y, c, max(at, now - 1))
+    if time == at + 1:
+        clear_timer(y, c)
+        list_core(y, c, time)
+    else:
+        set_timer(y, c, time)
     return OK, 0, 0

@@ -1,6 +1,6 @@
 """The clock: what happens in a cycle, in which order, and how far it is to the next cycle in which anything does.
 
-A cycle: words come off the ramps; host lanes offer words; cores issue; routers ask, choose and move. Cores see only
+A cycle: words come off the ramps; host lanes offer words; cores issue; routers ask and move. Cores see only
 their own queues, and routers judge room by the state before anything moves, so the order among cores and among routers
 does not matter. Where nothing is listed, the clock jumps. Where no event, timer or host word is ahead either, nothing
 can ever move again: the machine is at rest, or deadlocked.
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from runtime.cycle import network
-from runtime.cycle.core import NEVER, put_word, step, wake_task
+from runtime.cycle.core import NEVER, step
 from runtime.cycle.lists import clear_timer, list_core, list_node
 from runtime.cycle.state import (
     D_HERE,
@@ -36,6 +36,7 @@ from runtime.cycle.state import (
     WHEEL,
     Clock,
 )
+from runtime.cycle.words import put_word, wake_task
 from runtime.jit import entry, inlined, merged
 from runtime.rings import slot
 from runtime.state import (
@@ -70,7 +71,7 @@ def _arrive(s: State, y: Clock, r: Int, word: Int, at: Int) -> None:
 
 @inlined
 def _events(s: State, y: Clock, at: Int) -> None:
-    place = at % len(y.events)
+    place = at & (len(y.events) - 1)
     count = y.events[place, 0, 0]
     for i in range(1, count + 1):
         kind, number, word = y.events[place, i, 0], y.events[place, i, 1], y.events[place, i, 2]
@@ -133,7 +134,7 @@ def _next_cycle(s: State, y: Clock, at: Int) -> Int:
             soonest = min(soonest, max(at + 1, due))
     if y.now[N_EVENTS]:
         for ahead in range(1, len(y.events)):
-            if y.events[(at + ahead) % len(y.events), 0, 0]:
+            if y.events[(at + ahead) & (len(y.events) - 1), 0, 0]:
                 soonest = min(soonest, at + ahead)
                 break
     if y.now[N_TIMERS]:
@@ -155,7 +156,6 @@ def run(s: State, y: Clock, cycles: Int) -> Int:
         _host(s, y, at)
         _cores(s, y, at)
         network.ask(s, y)
-        network.choose(y)
         y.now[N_INTO] = (at + 1) & 1
         network.commit(s, y)
         following = _next_cycle(s, y, at)

@@ -82,7 +82,7 @@ def set_timer(y: Clock, c: Int, time: Int) -> None:
 @inlined
 def add_event(y: Clock, at: Int, kind: Int, number: Int, word: Int) -> None:
     """Note what happens at the beginning of cycle `at`, less than len(events) cycles ahead."""
-    slot = at % len(y.events)
+    slot = at & (len(y.events) - 1)
     place = y.events[slot, 0, 0] + 1
     y.events[slot, 0, 0] = place
     y.events[slot, place, 0], y.events[slot, place, 1], y.events[slot, place, 2] = kind, number, word

@@ -1,4 +1,4 @@
-"""One cycle of the routers: nodes ask for links, links choose, words move.
+"""One cycle of the routers: nodes ask for links, words move over those they get.
 
 A node asks for the links of those fans that still want the word at its head and have room, judged by the state at the
 beginning of the cycle. A node whose fans all lack room sleeps until one of them gives up a word. Fans of a multicast
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.cycle.core import wake_task
 from runtime.cycle.lists import add_event, list_core, list_node
 from runtime.cycle.log import log_word
 from runtime.cycle.state import (
@@ -36,7 +35,6 @@ from runtime.cycle.state import (
     F_LINK,
     F_TO,
     FINE,
-    L_GRANTED,
     L_WANTED,
     L_WORDS,
     N_CYCLE,
@@ -58,6 +56,7 @@ from runtime.cycle.state import (
     T_TIME,
     Clock,
 )
+from runtime.cycle.words import wake_task
 from runtime.jit import inlined
 from runtime.rings import advance, free_words, slot
 from runtime.state import R_BASE, R_HEAD, R_WRITER, T_CORE, T_LAST, T_NEXT, X_CODE, X_TASK, State
@@ -112,20 +111,6 @@ def ask(s: State, y: Clock) -> None:
             y.node[n, D_LISTED] = 0
     y.now[N_NODES + half] = kept
     y.now[N_TOUCHED] = touched
-
-
-@inlined
-def choose(y: Clock) -> None:
-    """Every link asked for takes the lowest colour."""
-    for i in range(y.now[N_TOUCHED]):
-        link = y.touched[i]
-        wanted = y.link[link, L_WANTED]
-        colour = 0
-        while not wanted >> colour & 1:
-            colour += 1
-        y.link[link, L_GRANTED] = colour
-        y.link[link, L_WANTED] = 0
-        y.link[link, L_WORDS] += 1
 
 
 @inlined
@@ -206,13 +191,16 @@ def commit(s: State, y: Clock) -> None:
     for i in range(y.now[N_NODES + half]):
         n = y.nodes[half, i]
         asked, first, colour = y.node[n, D_ASKED], y.node[n, D_FIRST], y.node[n, D_COLOUR]
+        lower = (1 << colour) - 1
         word = _head(s, y, n)
         pending = y.node[n, D_PENDING]
         for k in range(y.node[n, D_FANS]):
-            if asked >> k & 1 and y.link[y.fan[first + k, F_LINK], L_GRANTED] == colour:
+            link = y.fan[first + k, F_LINK]
+            if asked >> k & 1 and y.link[link, L_WANTED] & lower == 0:
                 pending &= ~(1 << k)
+                y.link[link, L_WORDS] += 1
                 if at >= y.now[N_FROM]:
-                    log_word(y.now, y.log, y.fan[first + k, F_LINK], colour, word)
+                    log_word(y.now, y.log, link, colour, word)
                 _hand_on(s, y, n, y.fan[first + k, F_TO], word, at)
         y.node[n, D_PENDING] = pending
         if pending == 0:
@@ -223,3 +211,5 @@ def commit(s: State, y: Clock) -> None:
         y.node[n, D_LISTED] = 0
         list_node(y, n)
     y.now[N_NODES + half] = 0
+    for i in range(y.now[N_TOUCHED]):
+        y.link[y.touched[i], L_WANTED] = 0

@@ -27,9 +27,13 @@ C_SETUP, C_WIDTH, C_ELEMENT, C_FABRIC = (COLUMNS + i for i in range(4))
 CODE_COLUMNS = COLUMNS + 4
 
 # More columns of `State.task`: cycle from which it may issue (of a host lane: 1/1000 cycle from which it may move a
-# word); whether its row is set up; bodies ended; cycles of its first word and of its first and last body's end.
-T_TIME, T_READY, T_ENDS, T_FIRST_WORD, T_FIRST_END, T_LAST_END = (TASK_COLUMNS + i for i in range(6))
-TIMED_TASK_COLUMNS = TASK_COLUMNS + 6
+# word); 1 if its row is set up, 2 if the row's operands are known, too; bodies ended; cycles of its first word and of
+# its first and last body's end. Of a vector instruction with the fabric whose operands are known: its elements, the
+# ring it writes to, and of its destination and sources the kind, the first element (or the ring) and the step.
+T_TIME, T_READY, T_ENDS, T_FIRST_WORD, T_FIRST_END, T_LAST_END, T_LENGTH, T_OUT, T_DST, T_A, T_B = (
+    TASK_COLUMNS + i for i in (*range(9), 11, 14)
+)
+TIMED_TASK_COLUMNS = 32  # four cache lines
 
 # More columns of `State.ring`: words on the ramp, most words seen, the node that fills it (-1: none).
 R_INFLIGHT, R_HIGH, R_FEEDER = (RING_COLUMNS + i for i in range(3))
@@ -61,8 +65,8 @@ CYCLES = 1 << 30
 # Columns of `fan`: a stage, or -1 - r for ring r, or -1 - rings - l for host output lane l; and the link.
 F_TO, F_LINK = range(2)
 
-# Columns of `link`: mask of the colours that want it this cycle, the colour that had it last, wavelets carried.
-L_WANTED, L_GRANTED, L_WORDS = range(3)
+# Columns of `link`: mask of the colours that want it this cycle, wavelets carried.
+L_WANTED, L_WORDS = range(2)
 
 # Places in `now`: cycle; which of the two lists of nodes takes new ones; lengths of the lists of nodes and of cores;
 # timers and events that are set; links asked for.
@@ -104,7 +108,7 @@ class Clock(NamedTuple):
     touched: Array  # i32 [links]: links asked for this cycle
     node: Array  # i32 [nodes, D_HELD + depth]
     fan: Array  # i32 [fans, 2]
-    link: Array  # i32 [links, 3]
-    events: Array  # i32 [slots, 1 + capacity, 3]: of cycle % slots; the first holds their number
+    link: Array  # i32 [links, 2]
+    events: Array  # i32 [slots, 1 + capacity, 3]: of cycle % slots, a power of two; the first holds their number
     received: Array  # i64 [words]: cycle of every word the host received
     log: Array  # i64 [1 + entries, 5]
