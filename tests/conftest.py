@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small import SMALL, TINY
 
-import wsec
+import wsec as public
+from frontends.cli.main import main
 from runtime.image import Image
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -42,7 +45,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gpt(models: Path) -> Path:
     """A two-layer GPT-2 as torch's exporter writes it."""
     path = models / "gpt.onnx"
-    wsec.export("cerebras-gpt-111m", path, seed=3, **TINY)
+    public.export("cerebras-gpt-111m", path, seed=3, **TINY)
     return path
 
 
@@ -50,14 +53,14 @@ def gpt(models: Path) -> Path:
 def legacy_gpt(models: Path) -> Path:
     """The same model from torch's legacy exporter."""
     path = models / "legacy.onnx"
-    wsec.export("cerebras-gpt-111m", path, seed=3, exporter="legacy", **TINY)
+    public.export("cerebras-gpt-111m", path, seed=3, exporter="legacy", **TINY)
     return path
 
 
 @pytest.fixture(scope="session")
 def gpt_image(gpt: Path) -> Image:
     """The GPT compiled in fp32, for two sequences at once."""
-    return wsec.compile(gpt, slots=2, **SMALL)
+    return public.compile(gpt, slots=2, **SMALL)
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +71,44 @@ def gpt_wse(gpt_image: Image, models: Path) -> Path:
     path = models / "gpt.wse"
     write_image(gpt_image, path)
     return path
+
+
+@dataclasses.dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def wsec(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs a command line; a usage error of argparse counts as its exit code."""
+
+    def run(*arguments: object) -> Result:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def refused(wsec: Any, tmp_path: Path) -> Any:
+    """Runs a command that must fail: with this exit code, one message with these words, and no file written."""
+
+    def run(code: int, words: list[str], *arguments: object) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        result = wsec(*arguments)
+        assert result.code == code, result.err
+        assert result.err.startswith("wsec: ")
+        assert "Traceback" not in result.err
+        assert result.err.count("error[") == 1
+        for word in words:
+            assert word in result.err
+        assert sorted(tmp_path.rglob("*")) == before
+        return str(result.err)
+
+    return run

@@ -18,53 +18,11 @@ from onnx import TensorProto, helper
 from small import SMALL, TINY
 
 from frontends.cli import target as target_verb
-from frontends.cli.main import main
 from runtime.image import Image, Tensor
 from runtime.imagefile import read_image, write_image
 
 ROOT = Path(__file__).parent.parent
 FLAGS = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
-
-
-@dataclasses.dataclass
-class Result:
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def wsec(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs a command line; a usage error of argparse counts as its exit code."""
-
-    def run(*arguments: object) -> Result:
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        captured = capsys.readouterr()
-        return Result(code, captured.out, captured.err)
-
-    return run
-
-
-@pytest.fixture
-def refused(wsec: Any, tmp_path: Path) -> Any:
-    """Runs a command that must fail: with this exit code, one message with these words, and no file written."""
-
-    def run(code: int, words: list[str], *arguments: object) -> str:
-        before = sorted(tmp_path.rglob("*"))
-        result = wsec(*arguments)
-        assert result.code == code, result.err
-        assert result.err.startswith("wsec: ")
-        assert "Traceback" not in result.err
-        assert result.err.count("error[") == 1
-        for word in words:
-            assert word in result.err
-        assert sorted(tmp_path.rglob("*")) == before
-        return str(result.err)
-
-    return run
 
 
 def copied(gpt: Path, folder: Path) -> Path:

@@ -16,6 +16,7 @@ from frontends.cli import (
     bench,
     check,
     compile,
+    diff,
     export,
     inspect,
     lint,
@@ -44,13 +45,13 @@ a first run:
   wsec check model.onnx model.wse --tokens 16
 
 exit codes:
-  0 fine                              5 results outside the tolerance
+  0 fine                              5 results outside the tolerance, files that differ
   1 bad input                         6 cores wait for ever (deadlock)
   2 the command line makes no sense   7 the validator found an illegal image
   3 proved not to fit the target      8 internal error
   4 a search limit was reached"""
 
-VERBS = (export, lint, compile, opt, validate, inspect, report, view, target, run, check, bench, place, score)
+VERBS = (export, lint, compile, opt, diff, validate, inspect, report, view, target, run, check, bench, place, score)
 INTERRUPTED = 130  # as shells report SIGINT
 BROKEN_PIPE = 141  # as shells report SIGPIPE
 INTERNAL = WsecError.exit_code
