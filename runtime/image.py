@@ -47,7 +47,7 @@ class Block:
 class Init:
     """Initial memory of the cores rows x cols (half-open local ranges) of a block: a strided copy from a tensor.
 
-    Core (r, c) gets, for i < count[0], j < count[1], at byte address + (i*pitch + j)*size(dtype), element
+    Core (r, c) gets, for i < count[0], j < count[1], at byte address + (i*pitch + j*step)*size(dtype), element
     `offset + r*per_row + c*per_col + i*stride[0] + j*stride[1]` of the flattened tensor, converted to `dtype`.
     Elements whose j-th column or i-th row does not exist are not described: every core's counts are exact.
     """
@@ -58,6 +58,7 @@ class Init:
     address: int
     dtype: str
     pitch: int
+    step: int
     count: tuple[int, int]
     tensor: str
     offset: int

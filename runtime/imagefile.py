@@ -33,7 +33,7 @@ from runtime.references import Keep, Reference
 from runtime.target import Target
 
 MAGIC = b"\x93WSE\r\n\x1a\n"  # a text-mode transfer breaks it visibly
-SCHEMA = 2
+SCHEMA = 3
 ALIGN = 64
 PREFIX = struct.Struct("<8sIQ")
 SECTIONS = ("programs", "inits", "cores", "routes", "weights")

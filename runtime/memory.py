@@ -64,7 +64,7 @@ def _copy(image: Image, init: Init, buffer: Array, base: Array, size: Array) -> 
     (r0, r1), (c0, c1) = init.rows, init.cols
     cores = block.first + np.arange(r0, r1)[:, None] * block.cols + np.arange(c0, c1)
     item = np.dtype(DTYPES[init.dtype]).itemsize
-    end = init.address + ((init.count[0] - 1) * init.pitch + init.count[1]) * item
+    end = init.address + ((init.count[0] - 1) * init.pitch + (init.count[1] - 1) * init.step + 1) * item
     if end > size[cores].min():
         raise ValueError(f"writes up to byte {end} of a core that has {size[cores].min()}")
     if init.address % item:
@@ -75,7 +75,7 @@ def _copy(image: Image, init: Init, buffer: Array, base: Array, size: Array) -> 
     shape = (r1 - r0, c1 - c0, *init.count)
     share = int(base[block.first + 1] - base[block.first]) if block.rows * block.cols > 1 else 0
     memory = buffer.view(DTYPES[init.dtype])[(base[cores[0, 0]] + init.address) // item :]
-    target = as_strided(memory, shape, (share * block.cols, share, init.pitch * item, item))
+    target = as_strided(memory, shape, (share * block.cols, share, init.pitch * item, init.step * item))
     first = init.offset + r0 * init.per_row + c0 * init.per_col
     steps = (init.per_row, init.per_col, *init.stride)
     source = as_strided(tensor[first:], shape, [step * tensor.itemsize for step in steps], writeable=False)

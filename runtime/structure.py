@@ -97,8 +97,11 @@ def _check_init(image: Image, init: Init, where: str) -> None:
     _require(init.dtype in list(isa.Dtype), f"{where}: no dtype {init.dtype!r}")
     _require(init.tensor in image.tensors, f"{where}: no tensor {init.tensor!r}")
     counts, size = init.count, isa.Dtype(init.dtype).size
-    _require(min(counts) >= 1 and init.pitch >= 0 and init.address >= 0, f"{where}: bad counts, pitch or address")
-    last = init.address + ((counts[0] - 1) * init.pitch + counts[1]) * size
+    _require(
+        min(counts) >= 1 and min(init.pitch, init.address) >= 0 and init.step >= 1,
+        f"{where}: bad counts, pitch or address",
+    )
+    last = init.address + ((counts[0] - 1) * init.pitch + (counts[1] - 1) * init.step + 1) * size
     _require(last <= image.target.memory_bytes, f"{where}: writes up to byte {last} of the core's memory")
     spans = [(init.per_row, init.rows[0], init.rows[1] - 1), (init.per_col, init.cols[0], init.cols[1] - 1)]
     spans += [(init.stride[0], 0, counts[0] - 1), (init.stride[1], 0, counts[1] - 1)]

@@ -6,8 +6,11 @@ entry of the target file.
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 from runtime.banks import burst_cycles
 from runtime.isa import (
@@ -34,6 +37,8 @@ from runtime.isa import (
 )
 from runtime.target import Target
 
+Words = Mapping[int, int]
+NO_WORDS: Words = MappingProxyType({})
 SLOW_MAPS = ("sqrt", "rsqrt", "reciprocal")  # no SIMD, about as long as a division
 PLAIN_MAPS = ("neg", "abs")
 # Elements a cycle by stride in 16-bit words, stride 0 and 1 apart (SDK language appendix): three strides have all
@@ -120,82 +125,110 @@ class Work:
         return Work(self.serial * count, self.issue * count)
 
 
-def task_work(task: Task, target: Target, unknown: int = 0) -> Work:
-    """The work of a task for one token; `unknown`: the value of extents and counts that are in registers."""
-    return _body_work(task.body, target, unknown) + Work(target.activation_cycles, 1)
+def task_work(task: Task, target: Target, words: Words = NO_WORDS) -> Work:
+    """The work of a task for one token, if its scalars load `words`: i32 by byte address, 0 elsewhere."""
+    return _body_work(task.body, target, _Scalars(words)) + Work(target.activation_cycles, 1)
 
 
-def core_interval(program: Program, target: Target, unknown: int = 0) -> float:
+def core_interval(program: Program, target: Target, words: Words = NO_WORDS) -> float:
     """Cycles between two tokens of a core that never waits: its longest task's, and what the others take of it.
 
     Tasks share one datapath. Another task's issue costs the longest one a cycle if it falls on an issue of that, which
     it does as often as that issues; on its set-ups and branches it costs nothing.
     """
-    works = [task_work(task, target, unknown) for task in program.tasks]
+    works = [task_work(task, target, words) for task in program.tasks]
     longest = max(works, key=lambda work: work.serial)
     others = sum(work.issue for work in works) - longest.issue
     return max(longest.serial + others * longest.issue / longest.serial, longest.issue + others)
 
 
-def _body_work(body: tuple[Instr, ...], target: Target, unknown: int) -> Work:
+class _Scalars:
+    """The registers of a task, with what its scalar instructions write to them."""
+
+    def __init__(self, words: Words) -> None:
+        self.words = words
+        self._values: dict[int, int] = {}
+
+    def value(self, integer: Reg | int) -> int:
+        return self._values.get(integer.n, 0) if isinstance(integer, Reg) else integer
+
+    def set(self, register: Reg, value: int) -> None:
+        self._values[register.n] = value
+
+    def run(self, instr: Alu | Load) -> None:
+        if isinstance(instr, Load):
+            self.set(instr.dst, self.words.get(self.address(instr.a), 0))
+        else:
+            self.set(instr.dst, _ALU[instr.op](self.value(instr.a), self.value(instr.b)))
+
+    def address(self, part: Mem) -> int:
+        return part.address + (self.value(part.index) * part.scale if part.index is not None else 0)
+
+
+# As in `runtime.isa.Alu`; a divisor of 0 would be a fault of the machine.
+_ALU: dict[str, Callable[[int, int], int]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "min": min, "max": max, "and": operator.and_,
+    "div": lambda a, b: a // b if b else 0, "mod": lambda a, b: a % b if b else 0, "shr": lambda a, b: a >> b % 32,
+    "eq": lambda a, b: int(a == b), "lt": lambda a, b: int(a < b),
+}  # fmt: skip
+
+
+def _body_work(body: tuple[Instr, ...], target: Target, scalars: _Scalars) -> Work:
     total = Work(0, 0)
     for instr in body:
         if isinstance(instr, Loop):
-            count = instr.count if isinstance(instr.count, int) else unknown
-            # Operands that move with the counter meet the banks in turn.
-            different = target.memory_banks if _moves(instr, target) else 1
-            rounds = [_loop_round(instr, target, unknown, i) for i in range(min(count, different))]
-            total += Work(target.scalar_cycles, 1)
-            total += sum(rounds, Work(0, 0)).times(count / max(1, len(rounds)))
+            total += Work(target.scalar_cycles, 1) + _loop_work(instr, target, scalars)
         elif isinstance(instr, If):
-            total += Work(target.scalar_cycles, 1) + _body_work(instr.body, target, unknown)
+            total += Work(target.scalar_cycles, 1)
+            if scalars.value(instr.condition):
+                total += _body_work(instr.body, target, scalars)
         else:
-            total += instruction_work(instr, target, unknown)
+            total += instruction_work(instr, target, scalars)
+            if isinstance(instr, Alu | Load):
+                scalars.run(instr)
     return total
+
+
+def _loop_work(loop: Loop, target: Target, scalars: _Scalars) -> Work:
+    """All rounds. Those after a turn of the banks are like those before."""
+    count = scalars.value(loop.count)
+    rounds = []
+    for i in range(min(count, target.memory_banks if _moves(loop, target) else 1)):
+        scalars.set(loop.counter, i)
+        rounds.append(Work(target.branch_cycles, 1) + _body_work(loop.body, target, scalars))
+    return sum(rounds, Work(0, 0)).times(count / max(1, len(rounds)))
 
 
 def _moves(loop: Loop, target: Target) -> bool:
-    """Whether operands meet other banks in every round."""
+    """Whether operands may meet other banks in every round."""
     turn = 2 * target.memory_banks
     parts = (part for instr in loop.body for part in operands(instr))
-    return any(isinstance(part, Mem) and part.index == loop.counter and part.scale % turn for part in parts)
+    return any(isinstance(part, Mem) and part.index is not None and part.scale % turn for part in parts)
 
 
-def _loop_round(loop: Loop, target: Target, unknown: int, counter: int) -> Work:
-    total = Work(target.branch_cycles, 1)
-    for instr in loop.body:
-        if isinstance(instr, Loop | If):
-            total += _body_work((instr,), target, unknown)
-        else:
-            total += instruction_work(instr, target, unknown, loop.counter, counter)
-    return total
-
-
-def instruction_work(
-    instr: Instr, target: Target, unknown: int = 0, counter: Reg | None = None, value: int = 0
-) -> Work:
-    """The work of one instruction that is no loop; register `counter` holds `value`, other index registers 0."""
+def instruction_work(instr: Instr, target: Target, scalars: _Scalars | None = None) -> Work:
+    """The work of one instruction that is neither loop nor condition; without `scalars`, all registers hold 0."""
+    scalars = scalars or _Scalars(NO_WORDS)
     each = cost(instr, target)
     if isinstance(instr, Alu | Load):
         return Work(each.setup, 1)
     dst, *sources = operands(instr)
     shape = sources[0] if isinstance(instr, Reduce) else dst
-    length = unknown if isinstance(shape.extent, Reg) else shape.extent  # type: ignore[union-attr]
+    length = scalars.value(shape.extent)  # type: ignore[union-attr]
     if each.element or any(isinstance(part, In | Out | Fifo) for part in (dst, *sources)):
         cycles = length * max(1, each.element)
         return Work(each.setup + cycles, 1 + (length if not each.element else cycles))
     reads = [part for part in sources if isinstance(part, Mem) and part.extent != 1]
     reads += [instr.dst] if isinstance(instr, Fmac) else []
-    streams = tuple(_stream(part, counter, value) for part in reads)
+    streams = tuple(_stream(part, scalars.address(part)) for part in reads)
     cycles = burst(streams, each.width, length, target.memory_banks)
     return Work(each.setup + cycles, 1 + cycles)
 
 
-def _stream(part: Mem, counter: Reg | None, value: int) -> tuple[int, int, int]:
+def _stream(part: Mem, address: int) -> tuple[int, int, int]:
     """Size of an element, first address and step in 16-bit words; addresses count modulo the banks' pattern."""
-    at = part.address + (value * part.scale if part.index == counter and counter is not None else 0)
     size = part.dtype.size // 2
-    return size, at // 2 % 64, part.stride * size
+    return size, address // 2 % 64, part.stride * size
 
 
 @lru_cache(maxsize=1 << 14)

@@ -118,7 +118,7 @@ bind_def = define(
 )
 init_def = define(
     "core.init",
-    "initial memory of the local cores rows x cols: core (r, c) gets, at address + (i*pitch + j)*size, element "
+    "initial memory of the local cores rows x cols: core (r, c) gets, at address + (i*pitch + j*step)*size, element "
     "offset + r*per_row + c*per_col + i*stride[0] + j*stride[1] of `tensor`, for i, j below count",
     attrs={
         "rows": Attribute(tuple),
@@ -126,6 +126,7 @@ init_def = define(
         "address": Attribute(int),
         "dtype": Attribute(str),
         "pitch": Attribute(int),
+        "step": Attribute(int, default=1),
         "count": Attribute(tuple),
         "tensor": Attribute(Symbol),
         "offset": Attribute(int),

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -38,10 +38,12 @@ from compiler.kernels.base import (
     Rect,
     chain_east,
     hop,
+    region_address,
     tap,
     vector_init,
 )
 from compiler.kernels.builder import Array, CoreBuilder
+from compiler.kernels.tile import TileLayout
 from runtime.geometry import EAST, NORTH, RAMP, SOUTH, WEST, bit
 from runtime.image import Init
 from runtime.isa import Const, Dtype, Mem, Program, Reg
@@ -49,6 +51,7 @@ from runtime.stream import MAX_POSITIONS, MAX_SLOTS, POSITION_BITS
 from runtime.target import Target
 from runtime.timing import task_work
 
+WRITTEN_OUT = 128  # rows of keys whose products are no loop; these cores have room for the code
 PASSING = 8  # words between the two tasks that merge
 CHAIN_STEP = 24  # cycles, about, of a maximum from one core to the next
 
@@ -111,6 +114,17 @@ class Attention(Kernel):
     def entries(self) -> int:
         """Cache entries per core and slot."""
         return -(-self.max_seq // self.spread)
+
+    @cached_property
+    def _keys(self) -> TileLayout:
+        """How the keys of a slot lie: row j has element j of every entry, and of one more, which takes the tokens of
+        other cores."""
+        return TileLayout.of(self.storage, self.head_dim, self.entries + 1)
+
+    @cached_property
+    def _values(self) -> TileLayout:
+        """How the values of a slot lie: a row an entry, and one more."""
+        return TileLayout.of(self.storage, self.entries + 1, self.head_dim)
 
     def _corner(self, head: int) -> tuple[int, int]:
         """(col, row) of a head's feeder."""
@@ -252,12 +266,13 @@ class Attention(Kernel):
         header = b.scalar("header", Dtype.I32)
         place = b.array("place", "constants", Dtype.I32, 1)
         q = b.array("q", "buffer", storage, d)
-        # One entry more than the core owns takes the tokens of others: [slot, element, entry], [slot, entry, element].
-        keys = b.array("keys", "cache", storage, self.slots * d * (entries + 1))
-        values = b.array("values", "cache", storage, self.slots * (entries + 1) * d)
         score = b.array("score", "buffer", Dtype.F32, entries)
-        weight = b.array("weight", "buffer", storage, entries)
+        weight = b.array("weight", "buffer", storage, self._values.count)
         partial = b.array("partial", "buffer", Dtype.F32, 2 + d)  # maximum, sum, out
+        # By slot, a tile of one row an element and one of one row an entry.
+        keys = b.array("keys", "cache", storage, self.slots * self._keys.elements, apart=score.address)
+        out = partial.at(2).address
+        values = b.array("values", "cache", storage, self.slots * self._values.elements, apart=out)
         b.name_queues(
             {BROADCAST_IN: "token"} | ({} if role.first else {CHAIN_IN: "partial"}),
             {STREAM_OUT: "y"} if role.last else {CHAIN_OUT: "partial"},
@@ -310,43 +325,105 @@ class Attention(Kernel):
 
         If its position is another core's, that is the spare entry: what a core takes may not depend on the token.
         """
-        (ahead, count, slot), d, pitch = token, self.head_dim, self.entries + 1
-        mine = b.alu("eq", b.alu("mod", ahead, self.spread), 0)
-        entry = b.alu("add", b.alu("mul", mine, b.alu("sub", count, pitch)), self.entries)
-        column = entry if slot is None else b.alu("add", b.alu("mul", slot, d * pitch), entry)
-        row = entry if slot is None else b.alu("add", b.alu("mul", slot, pitch), entry)
-        part = d // self.pieces
+        (ahead, count, slot), d, spare = token, self.head_dim, self.entries
+        entry = b.alu("eq", b.alu("mod", ahead, self.spread), 0)
+        with b.scratch():
+            b.alu("mul", entry, b.alu("sub", count, spare + 1), into=entry)
+        b.alu("add", entry, spare, into=entry)
+        column, row = self._column(b, entry, slot), self._row(b, entry, slot)
+        part, turns = d // self.pieces, self._keys.step
+        key = b.array("key", "buffer", self.storage, d) if turns > 1 else None
         for at in range(0, d, part):
             words = b.take(BROADCAST_IN, part)
             b.binary("mul", q.part(at, part), words, Const(float(np.float32(self.scale))))
-            b.mov(cache[0].row(column, 1, part, at * pitch, stride=pitch), words)
-            b.mov(cache[1].row(row, d, part, at), words)
+            b.mov(self._key(cache[0], column, at, part) if key is None else key.part(at, part), words)
+            b.mov(self._value(cache[1], row, at, part), words)
+        if key is not None:
+            for turn in range(turns):
+                rows = self._keys.rows_in_turn(turn)
+                b.mov(self._key(cache[0], column, turn, rows), key.part(turn, rows, turns))
+
+    def _column(self, b: CoreBuilder, entry: Reg, slot: Reg | None) -> Reg:
+        """Where an entry's column of the keys begins, in elements."""
+        layout = self._keys
+        at = b.alu("mul", entry, layout.step)
+        return at if slot is None else self._in_slot(b, at, slot, layout)
+
+    def _key(self, keys: Array, column: Reg, first: int, rows: int) -> Mem:
+        """A column's rows from `first` on that have the same turn in their groups."""
+        return keys.row(column, 1, rows, self._keys.start(first), stride=self._keys.pitch)
+
+    def _row(self, b: CoreBuilder, entry: Reg, slot: Reg | None) -> Reg:
+        """Where an entry's row of the values begins, in elements."""
+        layout = self._values
+        at = b.alu("div", entry, layout.step)
+        b.alu("mul", at, layout.pitch, into=at)
+        with b.scratch():
+            b.alu("add", at, b.alu("mod", entry, layout.step), into=at)
+        return at if slot is None else self._in_slot(b, at, slot, layout)
+
+    @staticmethod
+    def _in_slot(b: CoreBuilder, at: Reg, slot: Reg, layout: TileLayout) -> Reg:
+        """The same element of a slot's tile."""
+        with b.scratch():
+            return b.alu("add", at, b.alu("mul", slot, layout.elements), into=at)
+
+    def _value(self, values: Array, row: Reg, first: int, count: int) -> Mem:
+        """Elements of a row of the values from `first` on."""
+        step = self._values.step
+        return values.row(row, 1, count, step * first, stride=step)
 
     def _attend(
         self, b: CoreBuilder, q: Array, count: Reg, slot: Reg | None, cache: tuple[Array, Array],
         work: tuple[Array, Array], partial: Array,
     ) -> None:  # fmt: skip
         """partial = (max, sum, out) over this core's first `count` cache entries; (-inf, 0, 0) if there are none."""
-        d, pitch = self.head_dim, self.entries + 1
+        d = self.head_dim
         score, weight = (Mem(array.address, array.dtype, count) for array in work)
         maximum, total, out = partial.at(0), partial.at(1), partial.part(2, d)
         b.fill(score, 0.0)
         if slot is None:
-            b.fmac_rows(score, q, cache[0], d, pitch)
+            b.fmac_rows(score, q, cache[0], self._keys, WRITTEN_OUT)
         else:
-            keys = b.alu("mul", slot, d)
-            with b.loop(d) as j:
-                b.fmac(score, q.at(j), cache[0].row(b.alu("add", keys, j), pitch, count))
+            with b.scratch():
+                self._score_slot(b, score, q, cache[0], slot)
         b.fill(maximum, -math.inf)
         b.reduce("rmax", maximum, score)
         b.binary("sub", score, score, maximum)
         b.map("exp", weight, score)
         b.fill(partial.part(1, 1 + d), 0.0)
         b.reduce("rsum", total, weight)
-        base = b.alu("mul", slot, pitch) if slot is not None else None
-        with b.loop(count) as i:
-            row = b.alu("add", base, i) if base is not None else i
-            b.fmac(out, work[1].at(i), cache[1].row(row, d, d))
+        self._weigh(b, out, work[1], cache[1], count, slot)
+
+    def _score_slot(self, b: CoreBuilder, score: Mem, q: Array, keys: Array, slot: Reg) -> None:
+        """score += q K of one slot's tile."""
+        layout = self._keys
+        base = b.alu("mul", slot, layout.groups)
+        with b.loop(layout.groups) as i:
+            group = b.alu("add", base, i)
+            for turn in range(layout.step):
+                b.fmac(
+                    score,
+                    q.row(i, layout.step, 1, turn),
+                    keys.row(group, layout.pitch, score.extent, turn, stride=layout.step),
+                )
+
+    def _weigh(self, b: CoreBuilder, out: Mem, weight: Array, values: Array, count: Reg, slot: Reg | None) -> None:
+        """out += weight V over `count` entries, a group of rows a round; the last one, if odd, by itself."""
+        layout, d = self._values, self.head_dim
+        base = b.alu("mul", slot, layout.groups) if slot is not None else None
+
+        def add(group: Reg, turn: int) -> None:
+            row = b.alu("add", base, group) if base is not None else group
+            b.fmac(out, weight.row(group, layout.step, 1, turn), values.row(row, layout.pitch, d, turn, layout.step))
+
+        with b.loop(count if layout.step == 1 else b.alu("shr", count, 1)) as i:
+            for turn in range(layout.step):
+                with b.scratch():
+                    add(i, turn)
+        if layout.step > 1:
+            with b.when(b.alu("and", count, 1)):
+                add(b.alu("shr", count, 1), 0)
 
     def _merge(self, b: CoreBuilder, role: Role, maxima: int, partials: int) -> None:
         """Combine with the partial of the cores before, which is never empty: position 0 lies on core 0.
@@ -385,9 +462,11 @@ class Attention(Kernel):
             else:
                 b.binary("add", b.put(CHAIN_OUT, 1 + d), sums, b.pipe(scaled, 1 + d, Dtype.F32))
 
-    @property
-    def most_entries(self) -> int:
-        return self.entries
+    def scalars(self, program: Program) -> Mapping[int, int]:
+        """The last position of a sequence, on the first of a head's cores, whose entries are all full then."""
+        if not any(region.name == "place" for region in program.regions):
+            return {}
+        return {region_address(program, "header"): self.max_seq - 1, region_address(program, "place"): self.spread}
 
     def telling_roles(self) -> Iterable[Hashable]:
         """A feeder, and a head's first core but the feeder, its last, and another."""
@@ -419,4 +498,4 @@ class Attention(Kernel):
     def _attending(self, target: Target) -> int:
         """Cycles from the last word of a token to the core's partial."""
         program = self.program(Role(False, True, self.spread == 1))
-        return math.ceil(task_work(program.tasks[0], target, self.entries).serial)
+        return math.ceil(task_work(program.tasks[0], target, self.scalars(program)).serial)

@@ -122,10 +122,9 @@ class Kernel(ABC):
         """Small tensors this kernel computes at compile time."""
         return {}
 
-    @property
-    def most_entries(self) -> int:
-        """The largest value of extents and counts that programs keep in registers."""
-        return 0
+    def scalars(self, program: Program) -> Mapping[int, int]:
+        """The i32 words, by byte address, that a program's scalar instructions load when it has the most to do."""
+        return {}
 
     def interval(self, target: Target) -> int:
         """Cycles between two tokens in steady state: the busiest core's work on one token."""
@@ -174,7 +173,7 @@ def _memory(kernel: Kernel, target: Target) -> int:
 @lru_cache(maxsize=1 << 14)
 def _interval(kernel: Kernel, target: Target) -> int:
     programs = [kernel.program(role) for role in kernel.telling_roles() if role is not IDLE]
-    return max(math.ceil(core_interval(program, target, kernel.most_entries)) for program in programs)
+    return max(math.ceil(core_interval(program, target, kernel.scalars(program))) for program in programs)
 
 
 def _ends(length: int) -> set[int]:
@@ -280,5 +279,5 @@ def vector_init(program: Program, region: str, dtype: Dtype, rect: Rect, tensor:
     """A contiguous copy of `count` elements per core."""
     address = region_address(program, region)
     return Init(
-        0, rect.rows, rect.cols, address, dtype.value, count, (1, count), tensor, offset, per_row, per_col, (0, 1)
+        0, rect.rows, rect.cols, address, dtype.value, count, 1, (1, count), tensor, offset, per_row, per_col, (0, 1)
     )

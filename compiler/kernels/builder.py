@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from compiler.kernels.tile import TileLayout
 from runtime.isa import (
     REGISTERS,
     Alu,
@@ -48,7 +49,7 @@ from runtime.isa import (
 ALIGNMENT = 4  # bytes: every region starts on a 32-bit word
 BANK_ROUND = 16  # bytes after which addresses come to the same banks again
 UNROLLED = 64  # rows of a product whose instructions are written out; more take a loop
-UNROLL = 16  # rows in a round of it
+UNROLL = 16  # rows in a round of it; whole groups of a `TileLayout`
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ class Array:
     def all(self) -> Mem:
         return self.part(0, self.count)
 
-    def part(self, start: int, extent: Count) -> Mem:
-        """Elements [start, start + extent)."""
-        return Mem(self.address + start * self.dtype.size, self.dtype, extent)
+    def part(self, start: int, extent: Count, stride: int = 1) -> Mem:
+        """`extent` elements from `start` on, `stride` apart."""
+        return Mem(self.address + start * self.dtype.size, self.dtype, extent, stride)
 
     def at(self, index: int | Reg, start: int = 0) -> Mem:
         """One element: a fixed one, or element `start + index` by register."""
@@ -92,13 +93,13 @@ class CoreBuilder:
         self._bodies: list[list[Instr]] = []
         self._registers = 0
 
-    def array(self, name: str, owner: str, dtype: Dtype, count: int, apart: Array | None = None) -> Array:
-        """A new region of `count` elements; its first one half a round of memory banks from that of `apart`, if given,
-        so that instructions that read both wait for no bank."""
+    def array(self, name: str, owner: str, dtype: Dtype, count: int, apart: int | None = None) -> Array:
+        """A new region of `count` elements; its first one half a round of memory banks from the address `apart`, if
+        given, so that instructions that read both wait for no bank."""
         top = max((region.address + region.bytes for region in self._regions), default=0)
         address = -(-top // ALIGNMENT) * ALIGNMENT
         if apart is not None:
-            address += (apart.address + BANK_ROUND // 2 - address) % BANK_ROUND
+            address += (apart + BANK_ROUND // 2 - address) % BANK_ROUND
         self._regions.append(Region(name, owner, address, count * dtype.size))
         return Array(address, dtype, count)
 
@@ -172,19 +173,23 @@ class CoreBuilder:
     def fmac(self, dst: Mem, a: Source, b: Source) -> None:
         self._emit(Fmac(dst, a, b))
 
-    def fmac_rows(self, dst: Mem, scalars: Array, rows: Array, count: int, pitch: int) -> None:
-        """dst += scalars[i] * row i for i < count; row i has dst's extent and begins at element i * pitch of `rows`.
+    def fmac_rows(self, dst: Mem, scalars: Array, rows: Array, layout: TileLayout, written_out: int = UNROLLED) -> None:
+        """dst += scalars[i] * row i of `rows` for all rows of the layout; of each, dst's extent.
 
-        A written out instruction has its addresses in its descriptors; in a loop they are set from registers each time.
+        A written out instruction has its addresses in its descriptors; in a loop those that move are set from registers
+        each time. So the scalars of a round are copied to where they do not move.
         """
-        rounds = 0 if count <= UNROLLED else count // UNROLL
+        count, stride = layout.count, layout.step
+        rounds = 0 if count <= written_out else count // UNROLL
         if rounds:
+            held = self.array("scalars", "buffer", scalars.dtype, UNROLL)
             with self.loop(rounds) as i:
+                self.mov(held.all, scalars.row(i, UNROLL, UNROLL))
                 for j in range(UNROLL):
-                    row = rows.row(i, UNROLL * pitch, dst.extent, j * pitch)
-                    self.fmac(dst, scalars.row(i, UNROLL, 1, j), row)
+                    row = rows.row(i, layout.start(UNROLL), dst.extent, layout.start(j), stride)
+                    self.fmac(dst, held.at(j), row)
         for j in range(rounds * UNROLL, count):
-            self.fmac(dst, scalars.at(j), rows.part(j * pitch, dst.extent))
+            self.fmac(dst, scalars.at(j), rows.part(layout.start(j), dst.extent, stride))
 
     def reduce(self, op: str, dst: Mem, a: Source) -> None:
         self._emit(Reduce(op, dst, a))
@@ -192,9 +197,9 @@ class CoreBuilder:
     def map(self, fn: str, dst: Destination, a: Source) -> None:
         self._emit(Map(fn, dst, a))
 
-    def alu(self, op: str, a: Integer, b: Integer) -> Reg:
-        """A fresh register holding `a op b`."""
-        dst = self.register()
+    def alu(self, op: str, a: Integer, b: Integer, into: Reg | None = None) -> Reg:
+        """A register holding `a op b`: a fresh one, or `into`."""
+        dst = self.register() if into is None else into
         self._emit(Alu(op, dst, a, b))
         return dst
 

@@ -133,13 +133,14 @@ class Lookup(Kernel):
         rows = region_address(program, "rows")
         per_row = table.block * self.blocks.features
         yield Init(
-            0, rect.rows, rect.cols, rows, self.storage.value, role.width, (role.entries, role.width), table.name,
+            0, rect.rows, rect.cols, rows, self.storage.value, role.width, 1, (role.entries, role.width), table.name,
             -before * per_row, per_row, width, (self.blocks.features, 1),
         )  # fmt: skip
         zero_row = rows + role.entries * role.width * self.storage.size
         yield Init(
-            0, rect.rows, rect.cols, zero_row, self.storage.value, role.width, (1, role.width), ZEROS, 0, 0, 0, (0, 0)
-        )
+            0, rect.rows, rect.cols, zero_row, self.storage.value, role.width, 1, (1, role.width),
+            ZEROS, 0, 0, 0, (0, 0),
+        )  # fmt: skip
         yield vector_init(program, "first_row", Dtype.I32, rect, "first_row", 1, per_row=1)
 
     def constants(self) -> Mapping[str, np.ndarray[Any, Any]]:

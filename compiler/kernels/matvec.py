@@ -46,6 +46,7 @@ from compiler.kernels.base import (
     vector,
 )
 from compiler.kernels.builder import UNROLL, UNROLLED, Array, CoreBuilder
+from compiler.kernels.tile import TileLayout
 from runtime.geometry import EAST, RAMP, WEST, bit
 from runtime.image import Init
 from runtime.isa import Dtype, Mem, Program
@@ -253,7 +254,8 @@ class Matvec(Kernel):
         header = b.scalar("header", Dtype.I32)
         x = b.array("x", "buffer", self.storage, role.k)
         y = b.array("y", "buffer", Dtype.F32, n)
-        w = b.array("w", "weights", self.storage, role.k * n, apart=y)
+        layout = TileLayout.of(self.storage, role.k, n)
+        w = b.array("w", "weights", self.storage, layout.elements, apart=y.address)
         bias = b.array("bias", "weights", Dtype.F32, n) if role.bottom and self.has_bias else None
         b.name_queues(
             {share.queue: "x" for share in role.shares} | ({} if role.first else {CHAIN_IN: "partial"}),
@@ -269,7 +271,7 @@ class Matvec(Kernel):
                 b.mov(y.all, bias.all)
             else:
                 b.fill(y.all, 0.0)
-            b.fmac_rows(y.all, x, w, role.k, n)
+            b.fmac_rows(y.all, x, w, layout)
             self._pass_on(b, role, header, y)
         return b.program()
 
@@ -324,24 +326,33 @@ class Matvec(Kernel):
     def inits(self, role: Role | Finisher, rect: Rect, program: Program) -> Iterator[Init]:
         if isinstance(role, Finisher):
             return
-        n = sum(role.n)
         w, k, tile = region_address(program, "w"), self.x.features, self.slices.block
-        column = 0
+        memory, column, size = TileLayout.of(self.storage, role.k, sum(role.n)), 0, self.storage.size
         shares = zip(self.groups, self._group_blocks, role.n, self.weight_columns, strict=True)
         for group, blocks, width, total in shares:
-            address = w + column * self.storage.size
-            layout = (group.start, tile * total, blocks.block, (total, 1))
+            start, per_row, per_col, down, across = group.start, tile * total, blocks.block, total, 1
             if group.weight.transposed:
-                layout = (group.start * k, tile, blocks.block * k, (1, k))
-            yield Init(
-                0, rect.rows, rect.cols, address, self.storage.value, n, (role.k, width), group.weight.name, *layout
-            )
+                start, per_row, per_col, down, across = group.start * k, tile, blocks.block * k, 1, k
+            for turn in range(memory.step):
+                address = w + (memory.start(turn) + column * memory.step) * size
+                yield Init(
+                    0, rect.rows, rect.cols, address, self.storage.value, memory.pitch, memory.step,
+                    (memory.rows_in_turn(turn), width), group.weight.name, start + turn * down, per_row, per_col,
+                    (memory.step * down, across),
+                )  # fmt: skip
             if role.bottom and self.has_bias:
                 name, per, step = (group.bias, blocks.block, 1) if group.bias is not None else (ZEROS, 0, 0)
                 address = region_address(program, "bias") + column * Dtype.F32.size
                 start = group.start if group.bias is not None else 0
-                yield Init(0, rect.rows, rect.cols, address, "f32", width, (1, width), name, start, 0, per, (0, step))
+                yield Init(
+                    0, rect.rows, rect.cols, address, "f32", width, 1, (1, width), name, start, 0, per, (0, step)
+                )
             column += width
+        for start, runs, count, step in memory.padding():
+            yield Init(
+                0, rect.rows, rect.cols, w + start * size, self.storage.value, memory.pitch, step, (runs, count),
+                ZEROS, 0, 0, 0, (0, 0),
+            )  # fmt: skip
 
     @property
     def turned(self) -> bool | None:
@@ -373,19 +384,23 @@ class Matvec(Kernel):
     def _tile_cycles(self, target: Target) -> int:
         """Of the products of one core; see `CoreBuilder.fmac_rows`."""
         k, n, size, banks = self.slices.block, self.y.block, self.storage.size // 2, target.memory_banks
+        layout = TileLayout.of(self.storage, k, n)
         rate = target.fmac_per_cycle_f16 if self.storage is Dtype.F16 else target.fmac_per_cycle_f32
         width = min(int(rate), 4)
-        rows, period = 0, banks // math.gcd(n * size, banks)
+        rows, period = 0, layout.step * banks // math.gcd(layout.pitch * size, banks)
         for phase in range(min(period, k)):
-            weights = (size, banks // 2 + phase * n * size, size)  # y lies half a round of banks away
+            first = banks // 2 + layout.start(phase) * size  # y lies half a round of banks away
+            weights = (size, first, layout.step * size)
             rows += burst(((2, 0, 2), weights), width, n, banks) * len(range(phase, k, period))
         rounds = 0 if k <= UNROLLED else k // UNROLL
-        indexed = rounds * UNROLL * 2 * target.index_cycles
-        return rows + k * target.vector_overhead_cycles + indexed + rounds * target.branch_cycles + (rounds > 0)
+        simd = target.simd_f16 if self.storage is Dtype.F16 else target.simd_f32
+        copy = target.vector_overhead_cycles + target.index_cycles + -(-UNROLL // simd)
+        around = rounds * (copy + UNROLL * target.index_cycles + target.branch_cycles) + (rounds > 0)
+        return rows + k * target.vector_overhead_cycles + around
 
     def row_cycles(self, target: Target) -> float:
         """Cycles of a core for one row of its tile, more or less."""
-        rate = 2 * target.fmac_per_cycle_f16 / 3 if self.storage is Dtype.F16 else target.fmac_per_cycle_f32  # banks
+        rate = target.fmac_per_cycle_f16 if self.storage is Dtype.F16 else target.fmac_per_cycle_f32
         return target.vector_overhead_cycles + self.y.block / rate + 1
 
     def _rows_taking(self, overhead: int, word: int) -> npt.NDArray[np.int64]:

@@ -128,6 +128,7 @@ class Layout:
                 address,
                 dtype.value,
                 pitch or count[1],
+                1,
                 count,
                 name,
                 0,

@@ -18,11 +18,11 @@ def check_contents(image: Image, report: Report) -> None:
     """Report inits that read outside their tensor, write outside a region or twice, and memory left without value."""
     good = [number for number, init in enumerate(image.inits) if _check_init(image, init, number, report)]
     x, y = core_positions(image)
-    shapes: dict[tuple[int, str, int, tuple[int, int]], int] = {}
+    shapes: dict[tuple[int, str, int, int, tuple[int, int]], int] = {}
     shape_of = [0] * len(image.inits)
     for number in good:
         init = image.inits[number]
-        shape_of[number] = shapes.setdefault((init.address, init.dtype, init.pitch, init.count), len(shapes))
+        shape_of[number] = shapes.setdefault((init.address, init.dtype, init.pitch, init.step, init.count), len(shapes))
     writes = [_intervals(*shape) for shape in shapes]
 
     # Cores of one program with the same inits are alike: look at one of each kind.
@@ -50,7 +50,7 @@ def _check_init(image: Image, init: Init, number: int, report: Report) -> bool:
         return False
     block = image.blocks[init.block]
     inside = 0 <= init.rows[0] < init.rows[1] <= block.rows and 0 <= init.cols[0] < init.cols[1] <= block.cols
-    if not inside or min(init.count) < 1 or init.pitch < 0 or init.dtype not in list(Dtype):
+    if not inside or min(init.count) < 1 or init.pitch < 0 or init.step < 1 or init.dtype not in list(Dtype):
         report.add("init-block", f"bad cores, counts or dtype for block {block.name}: {init}", where)
         return False
     tensor = image.tensors.get(init.tensor)
@@ -89,9 +89,13 @@ def _cores(block: Block, init: Init) -> Array:
     return np.asarray(block.first + rows * block.cols + np.arange(*init.cols), np.int64).reshape(-1)
 
 
-def _intervals(address: int, dtype: str, pitch: int, count: tuple[int, int]) -> Array:
+def _intervals(address: int, dtype: str, pitch: int, step: int, count: tuple[int, int]) -> Array:
     """Bytes [start, end) an init writes, int64[n, 2]; rows that touch are one."""
     size = Dtype(dtype).size
+    if step != 1 and count[1] > 1:
+        elements = np.arange(count[0], dtype=np.int64)[:, None] * pitch + np.arange(count[1]) * step
+        starts = address + elements.reshape(-1) * size
+        return np.stack([starts, starts + size], axis=1)
     if pitch == count[1] or count[0] == 1:
         return np.array([[address, address + count[0] * count[1] * size]], np.int64)
     starts = address + np.arange(count[0], dtype=np.int64) * pitch * size

@@ -78,6 +78,7 @@ class Wafer:
             "rows": (0, whole.rows),
             "cols": (0, whole.cols),
             "pitch": np.asarray(data).shape[-1],
+            "step": 1,
             "count": (1, np.asarray(data).size),
             "offset": 0,
             "per_row": 0,

@@ -184,7 +184,7 @@ def test_other_schema_says_recompile(written: Path) -> None:
     data = bytearray(written.read_bytes())
     data[8] = 1
     written.write_bytes(data)
-    with pytest.raises(InputError, match="written by schema 1, this wsec reads 2") as caught:
+    with pytest.raises(InputError, match=f"written by schema 1, this wsec reads {SCHEMA}") as caught:
         read_image(written)
     assert "recompile" in caught.value.hint
 

@@ -96,7 +96,7 @@ def matvec_image() -> Image:
             (1, 2, 3, 1, 1, N, R),
             (1, 2, 3, 1, 2, R, S),
         ),
-        inits=[Init(0, (0, 2), (0, 3), 20, "f32", 2, (2, 2), "fc.weight", 0, 12, 2, (6, 1))],
+        inits=[Init(0, (0, 2), (0, 3), 20, "f32", 2, 1, (2, 2), "fc.weight", 0, 12, 2, (6, 1))],
         tensors={"fc.weight": Tensor(np.arange(24, dtype=np.float32).reshape(4, 6))},
         ports=[
             Port("x", "in", "f32", ("batch", "seq", 4), 4, lanes_in),

@@ -166,7 +166,7 @@ def written_bytes(init: Init, rect: Rect) -> list[int]:
     """Addresses of all bytes an init writes on each of its cores."""
     assert (init.rows, init.cols) == (rect.rows, rect.cols)
     size, (rows, columns) = Dtype(init.dtype).size, init.count
-    starts = [init.address + (i * init.pitch + j) * size for i in range(rows) for j in range(columns)]
+    starts = [init.address + (i * init.pitch + j * init.step) * size for i in range(rows) for j in range(columns)]
     return [start + byte for start in starts for byte in range(size)]
 
 
