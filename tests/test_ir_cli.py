@@ -52,3 +52,57 @@ def test_diff_refuses_what_is_no_ir(refused: Any, mlp: Path, tmp_path: Path) -> 
     refused(1, ["cannot-read", "gone.wir"], "diff", mlp, tmp_path / "gone.wir")
     (tmp_path / "image.wse").write_bytes(b"\x89PNG\xff")
     refused(1, ["bad-ir-text", "image.wse"], "diff", tmp_path / "image.wse", mlp)
+
+
+TWO = """builtin.module {
+  %x = graph.input {name = "x"} : tensor<4 x f32>
+  %0 = graph.unary(%x) {fn = "relu"} : tensor<4 x f32> loc("a")
+  %1 = graph.unary(%x) {fn = "relu"} : tensor<4 x f32> loc("b")
+  %2 = graph.unary(%x) {fn = "exp"} : tensor<4 x f32> loc("c")
+  %3 = graph.binary(%0, %1) {fn = "add"} : tensor<4 x f32>
+  graph.output(%3) {name = "y"}
+}
+"""
+BOTH = "common-subexpressions,dead-code"
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    path = tmp_path / "two.wir"
+    path.write_text(TWO)
+    return path
+
+
+def test_opt_prints_before_and_after_the_passes_named(wsec: Any, refused: Any, two: Path) -> None:
+    before = wsec("opt", two, "-p", BOTH, "--print-ir-before", "dead-code").err
+    after = wsec("opt", two, "-p", BOTH, "--print-ir-after", "common-subexpressions").err
+    assert before.startswith("// before dead-code\nbuiltin.module") and after.startswith("// after common-sub")
+    assert before.split("\n", 1)[1] == after.split("\n", 1)[1]
+    assert before.count("relu") == 1 and before.count("exp") == 1
+    first = wsec("opt", two, "-p", BOTH, "--print-ir-before", "common-subexpressions", "--no-locations")
+    assert first.err.count("relu") == 2 and "loc(" not in first.err + first.out
+    assert wsec("opt", two, "-p", BOTH, "--print-ir-after-all").err.count("// after") == 2
+    refused(2, ["no pass 'size'", "it has: dead-code"], "opt", two, "-p", "dead-code", "--print-ir-after", "size")
+
+
+def test_opt_times_passes_and_counts_ops(wsec: Any, two: Path) -> None:
+    rows = wsec("opt", two, "-p", BOTH, "--time-passes").err.splitlines()
+    assert rows[0].split()[:3] == ["pass", "seconds", "ops"]
+    assert rows[1].split()[0] == "common-subexpressions" and rows[1].split()[2:] == ["6", "graph.unary", "-1"]
+    assert rows[2].split()[2:] == ["5", "graph.unary", "-1"]
+    assert rows[3].split()[::2] == ["all", "5"]
+
+
+def test_opt_reads_back_what_it_prints(wsec: Any, refused: Any, two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from compiler.ir import printer
+
+    assert wsec("opt", two, "-p", BOTH, "--roundtrip").code == 0
+    right = printer.attr_text
+    monkeypatch.setattr(printer, "attr_text", lambda value, symbols=None: right(value, symbols).replace("exp", "erf"))
+    refused(8, ["round-trip", "the module as it was read", 'fn: "e'], "opt", two, "--roundtrip")
+
+
+def test_invalid_text_is_told_with_its_line(refused: Any, tmp_path: Path) -> None:
+    path = tmp_path / "m.wir"
+    path.write_text("builtin.module {\n  %0 = graph.constant {value = @w} : tensor<4 x f32>\n}\n")
+    refused(1, ["invalid-ir", "m.wir", "line 2: graph.constant", "no op is called @w"], "opt", path)

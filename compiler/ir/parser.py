@@ -58,8 +58,8 @@ _ATTRIBUTE_STARTS = {"TRUE", "FALSE", "INTEGER", "FLOAT", "STRING", "SYMBOL", "T
 _SHOWN = 120  # characters of a source line in a message
 
 
-def parse_module(text: str, *, filename: str = "<text>") -> Op:
-    """The module written in `text`.
+def parse_module(text: str, *, filename: str = "<text>", lines: dict[Op, int] | None = None) -> Op:
+    """The module written in `text`; `lines`, if given, is told the line of every op.
 
     Every op is checked against its declaration. Whether symbols resolve is for `compiler.ir.verifier` to say.
     Raises InputError with file, line and column for text that is not IR.
@@ -71,6 +71,8 @@ def parse_module(text: str, *, filename: str = "<text>") -> Op:
             module: Op = lark.parse(text)
             builder.resolve_hints(module)
             builder.check_declarations()
+            if lines is not None:
+                lines.update((op, token.line or 1) for op, token in builder.ops)
         except UnexpectedInput as error:
             raise _syntax_error(text, filename, error, lark) from None
         except _BadText as error:
@@ -84,13 +86,17 @@ def parse_module(text: str, *, filename: str = "<text>") -> Op:
 
 def parse_file(path: Path) -> Op:
     """The module in a `.wir` file. Raises InputError if it cannot be read or is not IR."""
+    return parse_module(read_text(path), filename=str(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of a `.wir` file. Raises InputError if it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot read: {error.strerror}", code="cannot-read", where=str(path)) from None
     except UnicodeDecodeError:
         raise InputError("not a text file", code=_CODE, where=str(path), hint="expected IR text (.wir)") from None
-    return parse_module(text, filename=str(path))
 
 
 @cache
