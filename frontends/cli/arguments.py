@@ -65,7 +65,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
 
 
-def add_no_locations(parser: argparse.ArgumentParser) -> None:
+def add_no_locations(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--no-locations",
         dest="locations",

@@ -17,6 +17,7 @@ from frontends.cli import (
     check,
     compile,
     diff,
+    explain,
     export,
     inspect,
     lint,
@@ -49,9 +50,28 @@ exit codes:
   1 bad input                         6 cores wait for ever (deadlock)
   2 the command line makes no sense   7 the validator found an illegal image
   3 proved not to fit the target      8 internal error
-  4 a search limit was reached"""
+  4 a search limit was reached
 
-VERBS = (export, lint, compile, opt, diff, validate, inspect, report, view, target, run, check, bench, place, score)
+`wsec explain CODE` says more about an error[CODE]."""
+
+VERBS = (
+    export,
+    lint,
+    compile,
+    opt,
+    diff,
+    validate,
+    inspect,
+    report,
+    view,
+    target,
+    run,
+    check,
+    bench,
+    place,
+    score,
+    explain,
+)
 INTERRUPTED = 130  # as shells report SIGINT
 BROKEN_PIPE = 141  # as shells report SIGPIPE
 INTERNAL = WsecError.exit_code

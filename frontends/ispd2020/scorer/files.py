@@ -194,5 +194,4 @@ def _integer(text: str, where: str) -> int:
 
 
 def _bad(message: str, where: str) -> InputError:
-    kind = "bad-kgraph" if ".kgraph:" in where else "bad-paint"
-    return InputError(message, code=kind, where=where)
+    return InputError(message, code="bad-kgraph" if ".kgraph:" in where else "bad-paint", where=where)
