@@ -41,8 +41,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     entries = catalogue()
     if args.code is None:
         if args.json:
-            rows = [{"code": code, **entry._asdict()} for code, entry in entries.items()]
-            console.json({"schema": 1, "codes": rows})
+            codes = [{"code": code, **entry._asdict()} for code, entry in entries.items()]
+            console.json({"schema": 1, "codes": codes})
         else:
             rows = [
                 (code, textwrap.shorten(entry.cause, _WIDTH, placeholder=" ...")) for code, entry in entries.items()
