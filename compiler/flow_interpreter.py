@@ -4,13 +4,13 @@ A stream is an array [token axes.., features]. Of several token axes the last is
 from 0; a lone one is the batch, and every token then stands at position 0. Sums are fp32. With `storage = "f16"` values
 are rounded where the kernels round them: weights, the vector a matrix multiplies, q (scaled), k, v and softmax weights.
 
-This is a reference for tests: fp32 results differ from the machine's in the order of additions only. The machine never
-uses it.
+This is a reference for tests and per-layer comparisons: fp32 results differ from the machine's in the order of additions
+only. The machine never uses it. Weights are read by columns, so that no large matrix is ever in memory whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -25,16 +25,35 @@ from runtime.errors import InputError
 from runtime.stream import Blocks
 
 
+CHUNK = 1 << 22  # elements of a matrix looked at at a time
+
+
 @dataclass(frozen=True)
 class Run:
-    """One run: the constants, and the graph inputs by name."""
+    """One run: the constants, the graph inputs by name, and the type that sums are formed in.
+
+    With float64 sums, and float64 streams given, an op's result is as good as exact for the same rounded operands.
+    """
 
     resources: ResourceStore
     inputs: Mapping[str, Array]
+    sums: Any = np.float32
 
     def constant(self, symbol: Any) -> Array:
         """A constant in fp32."""
         return self.resources.get(symbol.name).astype(np.float32)
+
+    def columns(self, op: Op) -> Iterator[tuple[int, slice, Array]]:
+        """The matrices of a `flow.matvec` piece by piece: group, columns of the group, and [k, columns] as it is."""
+        a: Any = op.attrs
+        lists = (a[key] for key in ("weights", "transposed", "starts", "counts"))
+        for group, (weight, transposed, start, count) in enumerate(zip(*lists, strict=True)):
+            matrix = self.resources.get(weight.name)
+            matrix = matrix.T if transposed else matrix
+            step = max(1, CHUNK // matrix.shape[0])
+            for first in range(0, count, step):
+                last = min(count, first + step)
+                yield group, slice(first, last), matrix[:, start + first : start + last]
 
 
 def run_flow(module: Op, resources: ResourceStore, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -49,15 +68,20 @@ def run_flow(module: Op, resources: ResourceStore, inputs: Mapping[str, Array]) 
     for op in module.body.ops:
         if op.dialect in ("builtin", "fabric"):
             continue
-        function = FUNCTIONS.get(op.name)
-        if function is None:
-            raise InputError(f"{op.name} has no meaning as a flow op", code="unsupported-op", where=str(op.loc))
-        with np.errstate(all="ignore"):
-            result = function(op, [values[value] for value in op.operands], run)
+        result = evaluate(op, [values[value] for value in op.operands], run)
         values.update(dict.fromkeys(op.results, result))
         if op.name == "flow.output":
             outputs[str(op.attrs["name"])] = result
     return outputs
+
+
+def evaluate(op: Op, arguments: list[Array], run: Run) -> Array:
+    """What one op makes of its streams. Raises InputError as `run_flow` does."""
+    function = FUNCTIONS.get(op.name)
+    if function is None:
+        raise InputError(f"{op.name} has no meaning as a flow op", code="unsupported-op", where=str(op.loc))
+    with np.errstate(all="ignore"):
+        return function(op, arguments, run)
 
 
 def _input(op: Op, _: list[Array], run: Run) -> Array:
@@ -86,14 +110,15 @@ def _token_axes(shape: tuple[int | str, ...], features: int) -> int:
     return 0
 
 
-def _sequence(x: Array) -> int:
+def sequence(x: Array) -> int:
     """Tokens of one sequence in a stream."""
     return x.shape[-2] if x.ndim > 2 else 1
 
 
-def _stored(op: Op, array: Array) -> Array:
-    """As a core keeps it: in fp32, rounded to fp16 if that is the kernel's storage."""
-    return array.astype(np.float16 if op.attrs["storage"] == "f16" else np.float32).astype(np.float32)
+def stored(op: Op, array: Array, run: Run) -> Array:
+    """As a core keeps it: in fp32, rounded to fp16 if that is the kernel's storage; in the type of sums."""
+    kept = array.astype(np.float32, copy=False)
+    return (kept.astype(np.float16) if op.attrs["storage"] == "f16" else kept).astype(run.sums)
 
 
 def _lookup(op: Op, arguments: list[Array], run: Run) -> Array:
@@ -105,27 +130,26 @@ def _lookup(op: Op, arguments: list[Array], run: Run) -> Array:
             code="index-out-of-range",
             where=str(op.loc),
         )
-    tables = [_stored(op, run.constant(table)) for table in a["tables"]]
-    rows: Array = tables[0][ids]
-    return rows + tables[1][: _sequence(rows)] if len(tables) == 2 else rows
+    tables = [run.resources.get(table.name) for table in a["tables"]]
+    rows = stored(op, tables[0][ids], run)
+    return rows + stored(op, tables[1][: sequence(rows)], run) if len(tables) == 2 else rows
 
 
 def _matvec(op: Op, arguments: list[Array], run: Run) -> Array:
     a: Any = op.attrs
-    x = _stored(op, arguments[0])
-    groups: list[Array] = []
-    lists = (a[key] for key in ("weights", "transposed", "biases", "starts", "counts"))
-    for weight, transposed, bias, start, count in zip(*lists, strict=True):
-        columns = slice(start, start + count)
-        matrix = run.constant(weight)
-        y = x @ _stored(op, (matrix.T if transposed else matrix)[:, columns])
-        groups.append(y + run.constant(bias).reshape(-1)[columns] if bias else y)
-    together = _side_by_side(op, groups)
+    x = stored(op, arguments[0], run)
+    groups: list[Array] = [np.empty((*x.shape[:-1], count), run.sums) for count in a["counts"]]
+    for group, columns, weight in run.columns(op):
+        groups[group][..., columns] = x @ stored(op, weight, run)
+    for y, bias, start, count in zip(groups, a["biases"], a["starts"], a["counts"], strict=True):
+        if bias:
+            y += run.constant(bias).reshape(-1)[start : start + count]
+    together = side_by_side(op, groups)
     return UNARY[a["activation"]](together) if a["activation"] else together
 
 
-def _side_by_side(op: Op, groups: list[Array]) -> Array:
-    """Lane after lane, each group's share of the lane."""
+def side_by_side(op: Op, groups: list[Array]) -> Array:
+    """The groups of a `flow.matvec` as its stream has them: lane after lane, each group's share of the lane."""
     if len(groups) == 1:
         return groups[0]
     type = flow.stream(op.result.type)
@@ -147,15 +171,21 @@ def _norm(op: Op, arguments: list[Array], run: Run) -> Array:
     return np.asarray(centred / np.sqrt(variance + np.float32(a["epsilon"])) * scale + bias)
 
 
-def _attention(op: Op, arguments: list[Array], _: Run) -> Array:
+def heads_of(op: Op, x: Array) -> Array:
+    """The stream into a `flow.attention` as [q k v, row, head, position, element]."""
+    a: Any = op.attrs
+    # [token axes, heads * lanes * (q, k, v)]
+    pieces = 3 * a["head_dim"] // flow.stream(op.operands[0].type).block
+    parts = x.reshape(-1, sequence(x), a["heads"], pieces, 3, a["head_dim"] // pieces).transpose(4, 0, 2, 1, 3, 5)
+    return parts.reshape(*parts.shape[:4], a["head_dim"])
+
+
+def _attention(op: Op, arguments: list[Array], run: Run) -> Array:
     a: Any = op.attrs
     (x,) = arguments
-    seq = _sequence(x)
-    # [token axes, heads * lanes * (q, k, v)] -> [q k v, row, head, position, element]
-    pieces = 3 * a["head_dim"] // flow.stream(op.operands[0].type).block
-    parts = x.reshape(-1, seq, a["heads"], pieces, 3, a["head_dim"] // pieces).transpose(4, 0, 2, 1, 3, 5)
-    parts = parts.reshape(*parts.shape[:4], a["head_dim"])
-    q, k, v = _stored(op, parts[0] * np.float32(a["scale"])), _stored(op, parts[1]), _stored(op, parts[2])
+    seq = sequence(x)
+    parts = heads_of(op, x)
+    q, k, v = stored(op, parts[0] * np.float32(a["scale"]), run), stored(op, parts[1], run), stored(op, parts[2], run)
     causal = np.tri(seq, dtype=np.bool_)
     scores = np.where(causal, q @ k.swapaxes(-1, -2), np.float32(-np.inf))
     # Position t is kept on core t mod spread, and weights are rounded relative to the largest score of their core.
@@ -163,7 +193,7 @@ def _attention(op: Op, arguments: list[Array], _: Run) -> Array:
     largest = np.empty_like(scores)
     for core in range(min(spread, seq)):
         largest[..., core::spread] = scores[..., core::spread].max(axis=-1, keepdims=True)
-    weights = _stored(op, np.where(causal, np.exp(scores - largest), np.float32(0)))
+    weights = stored(op, np.where(causal, np.exp(scores - largest), np.float32(0)), run)
     weights *= np.exp(largest - scores.max(axis=-1, keepdims=True))
     y: Array = weights @ v / weights.sum(axis=-1, keepdims=True)
     return y.transpose(0, 2, 1, 3).reshape(*x.shape[:-1], a["heads"] * a["head_dim"])

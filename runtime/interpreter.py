@@ -45,6 +45,9 @@ from runtime.state import (
     G_CAPACITY,
     G_COUNT,
     G_FIRST,
+    P_FIRST,
+    P_LEFT,
+    P_ROOM,
     R_BASE,
     R_HEAD,
     R_TAIL,
@@ -124,6 +127,8 @@ def _vector(s: State, p: Int, t: Int, pc: Int, done: Int) -> tuple[Int, Int, Int
         taken(s, b, ready)
         moved += ready
     if d_kind == OUT:
+        if dst < len(s.tap):
+            _listen(s, dst, ready)
         for i in range(s.first[dst], s.first[dst + 1]):
             given(s, s.sinks[i], ready)
         moved += ready
@@ -133,6 +138,16 @@ def _vector(s: State, p: Int, t: Int, pc: Int, done: Int) -> tuple[Int, Int, Int
         moved += ready
     s.task[t, T_MOVED] += moved
     return done + ready, length, OK
+
+
+@called
+def _listen(s: State, tree: Int, count: Int) -> None:
+    """Note the next `count` words of a tree, which lie in its rings already, as far as there is room for them."""
+    left = s.tap[tree, P_LEFT]
+    r = s.sinks[s.first[tree]]
+    for j in range(min(count, s.tap[tree, P_ROOM] - left)):
+        s.tapped[s.tap[tree, P_FIRST] + left + j] = s.words[s.ring[r, R_BASE] + slot(s.ring, r, R_TAIL, j)]
+    s.tap[tree, P_LEFT] = left + count
 
 
 @called

@@ -42,6 +42,7 @@ from runtime.state import (
     T_GROUP,
     T_PC,
     T_WAIT,
+    TAP_COLUMNS,
     TASK_COLUMNS,
     State,
 )
@@ -211,6 +212,8 @@ def load(image: Image, threads: int, *, timed: bool = False, merge: bool = False
         scratch=np.zeros((len(span) - 1, 3, CHUNK), np.float32),
         stats=np.zeros((len(span) - 1, STAT_COLUMNS), np.int64),
         fault=np.zeros((len(span) - 1, 8), np.int64),
+        tap=np.zeros((0, TAP_COLUMNS), np.int64),
+        tapped=np.zeros(0, np.int32),
     )
     return Loaded(
         image=image,

@@ -30,6 +30,7 @@ from runtime.state import (
     X_TASK,
     X_VALUE,
 )
+from runtime.tap import Tap
 from runtime.text import safe
 
 Words = np.ndarray[Any, np.dtype[np.int32]]
@@ -52,12 +53,16 @@ class Counts:
 class Machine:
     """Executes an image with up to `threads` threads; the bits of all results do not depend on how many.
 
-    Raises InputError, IllegalImageError or MachineFault if the image cannot be loaded.
+    `tap` listens to words that cores send, which changes nothing of what runs. Raises InputError, IllegalImageError or
+    MachineFault if the image cannot be loaded.
     """
 
-    def __init__(self, image: Image, threads: int = 2) -> None:
+    def __init__(self, image: Image, threads: int = 2, tap: Tap | None = None) -> None:
         self.loaded: Loaded = load(image, threads)
         self._state = self.loaded.state
+        self._tap = tap
+        if tap is not None:
+            self._state = tap.attach(self._state)
         self._parts = len(self._state.span) - 1
         interpreter.start(self._state, np.arange(len(self._state.task) - self._host_tasks))
 
@@ -85,6 +90,8 @@ class Machine:
         task[loaded.senders, T_NEXT] = np.cumsum(lengths) - lengths
         task[loaded.receivers, T_LAST] = np.cumsum(wants)
         task[loaded.receivers, T_NEXT] = np.cumsum(wants) - wants
+        if self._tap is not None:
+            self._tap.clear()
         interpreter.start(self._state, np.concatenate([loaded.senders, loaded.receivers]))
         self._run(progress, int(wants.sum()))
         if self._unfinished():

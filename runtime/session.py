@@ -18,6 +18,7 @@ from runtime.image import Image, Port
 from runtime.imagefile import read_image
 from runtime.machine import Counts, Machine, Progress
 from runtime.stream import header
+from runtime.tap import Tap
 
 Array = np.ndarray[Any, Any]
 
@@ -72,13 +73,19 @@ def _port_text(port: Port) -> str:
 
 
 class Session:
-    """An image on the machine, in functional mode or cycle by cycle. `stats` tells what the last call did."""
+    """An image on the machine, in functional mode or cycle by cycle. `stats` tells what the last call did.
 
-    def __init__(self, image: Image, threads: int = 2, engine: str = "functional") -> None:
+    `tap` listens on the functional machine, see `runtime.tap`.
+    """
+
+    def __init__(
+        self, image: Image, threads: int = 2, engine: str = "functional", tap: Tap | None = None
+    ) -> None:
         self.image = image
         self.stats = Stats()
         self._threads = threads
         self._engine = engine
+        self._tap = tap
         self.machine: Machine | CycleMachine | None = self._new_machine()
         self._inputs = [port for port in image.ports if port.direction == "in"]
         self._outputs = [port for port in image.ports if port.direction == "out"]
@@ -95,7 +102,7 @@ class Session:
 
     def _new_machine(self) -> Machine | CycleMachine:
         if self._engine == "functional":
-            return Machine(self.image, self._threads)
+            return Machine(self.image, self._threads, self._tap)
         if self._engine == "cycle":
             return CycleMachine(self.image)
         raise UsageError(f"no engine {self._engine!r}; there are: functional, cycle", code="bad-engine")
@@ -211,6 +218,8 @@ class Session:
         flat = {name: values.reshape(len(headers), -1) for name, values in tokens.values.items()}
         results = {port.name: np.zeros((len(headers), port.features), np.int32) for port in self._outputs}
         step = max(1, FEED_WORDS // max(port.features + len(port.lanes) for port in self.image.ports))
+        if self._tap is not None:
+            step = min(step, self._tap.tokens)
         machine = self.machine or self._new_machine()
         self.machine = None  # until it has come to rest: after an error or an interrupt a fresh one is needed
         before, began = machine.counts, time.perf_counter()
@@ -220,6 +229,8 @@ class Session:
         for first in range(0, len(headers), step):
             part = slice(first, first + step)
             self._exchange(machine, headers[part], {n: v[part] for n, v in flat.items()}, results, part, progress)
+            if self._tap is not None:
+                self._tap.hand_on(headers[part])
         self.machine = machine
         self._count(before, machine.counts, len(headers), time.perf_counter() - began)
         return {port.name: self._shaped(port, results[port.name], tokens) for port in self._outputs}

@@ -42,6 +42,10 @@ STAT_COLUMNS = 8  # one cache line
 # Columns of `fault`, a row per partition.
 X_CODE, X_TASK, X_PC, X_VALUE = range(4)
 
+# Columns of `tap`, a row per tree: first word in `tapped`, room there, words that have left since the last feed began.
+P_FIRST, P_ROOM, P_LEFT = range(3)
+TAP_COLUMNS = 3
+
 CHUNK = 256  # elements a vector instruction handles at a time
 
 
@@ -68,3 +72,5 @@ class State(NamedTuple):
     scratch: Array  # f32 [partitions, 3, CHUNK]
     stats: Array  # i64 [partitions, STAT_COLUMNS]
     fault: Array  # i64 [partitions, 8]
+    tap: Array  # i64 [trees, TAP_COLUMNS], or no rows: nobody listens
+    tapped: Array  # i32, words that have left the trees listened to
