@@ -89,21 +89,27 @@ def check(
     batch: int = 1,
     seed: int = 0,
     threads: int = 2,
+    layers: bool = False,
+    level: str = "all",
+    mode: str = "both",
     **options: Any,
 ) -> CheckReport:
     """Machine against onnxruntime on the same random inputs; compiles with `options` if no image is given.
 
+    With `layers`, `report.layers` has a row for every value inside the model, at `level` graph, placed, executed or
+    all, its error accumulated, isolated or both (`mode`): see `runtime.check.Layer`.
     Raises what `compile` and running raise; numbers outside the tolerance are told by `report.passed`.
     """
     from compiler.driver import Options
-    from frontends.cli.toolchain import check_model
+    from frontends.cli.toolchain import Inside, check_model
     from runtime.image import Image
     from runtime.imagefile import read_image
 
     loaded = image if image is None or isinstance(image, Image) else read_image(image)
     return check_model(
-        Path(model), loaded, options=Options(**options), tokens=tokens, batch=batch, seed=seed, threads=threads
-    )
+        Path(model), loaded, options=Options(**options), tokens=tokens, batch=batch, seed=seed, threads=threads,
+        inside=Inside(level, mode) if layers else None,
+    )  # fmt: skip
 
 
 def main() -> int:

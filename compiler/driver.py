@@ -52,8 +52,9 @@ def lower(
     to: str = "core",
     hooks: Sequence[Hook] = (),
     progress: Progress = no_progress,
+    target: Target | None = None,
 ) -> Target:
-    """Run all phases after the module's own up to `to`, in place; the target it is for.
+    """Run all phases after the module's own up to `to`, in place; the target it is for (or `target`, if given).
 
     The module's `phase` is the last it has finished, `passes` counts those of the next it has behind it. A module that
     has been sized already keeps the target it was sized for. Raises UsageError for an unknown phase or one that is
@@ -67,7 +68,7 @@ def lower(
     ahead = pipelines.after(phase)
     if to != phase and to not in ahead:
         raise _phase_error(f"the module is past phase {to!r}: it is in {phase!r}")
-    target = _target(module, phase, options)
+    target = target or _target(module, phase, options)
     if "place" in ahead:
         _note_demands(module, options)
     ctx = PassContext(resources, target, progress, Deadline(options.time_limit or math.inf))

@@ -4,8 +4,8 @@ A stream is an array [token axes.., features]. Of several token axes the last is
 from 0; a lone one is the batch, and every token then stands at position 0. Sums are fp32. With `storage = "f16"` values
 are rounded where the kernels round them: weights, the vector a matrix multiplies, q (scaled), k, v and softmax weights.
 
-This is a reference for tests and per-layer comparisons: fp32 results differ from the machine's in the order of additions
-only. The machine never uses it. Weights are read by columns, so that no large matrix is ever in memory whole.
+This is a reference for tests and per-layer comparisons: fp32 results differ from the machine's in the order of
+additions only. The machine never uses it. Weights are read by columns, so that no large matrix is ever in memory whole.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from compiler.ir.core import Op, Value
 from compiler.resources import ResourceStore
 from runtime.errors import InputError
 from runtime.stream import Blocks
-
 
 CHUNK = 1 << 22  # elements of a matrix looked at at a time
 

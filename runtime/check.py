@@ -56,8 +56,49 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Layer:
+    """One value inside the model at one level, against the reference; errors are max|err| / max|ref|.
+
+    `max_rel` is accumulated: both ran from the inputs on. `isolated` is of this one step: at levels graph and placed
+    the op is given the reference's own values and compared with the reference's next; at level executed the kernel is
+    compared with what its op means, computed from the words it really received with its own rounding of operands and
+    otherwise exactly. `bound` is the largest derived bound (see `compiler.bounds`), in the same unit, and
+    `share` the largest error in units of its element's own bound: above 1 the step is wrong. None: not compared.
+    """
+
+    level: str  # graph, placed or executed
+    name: str  # the ONNX value; of a kernel that has none (a buffer, q k v side by side) empty
+    op: str  # the op or kernel that makes it, as the level calls it
+    where: str  # what it is for people: the weight's name, or the ONNX node
+    shape: tuple[int, ...]
+    max_rel: float | None
+    tolerance: float
+    isolated: float | None
+    bound: float | None
+    share: float | None
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the accumulated error is outside its tolerance."""
+        return self.max_rel is not None and not self.max_rel <= self.tolerance
+
+    @property
+    def wrong(self) -> bool:
+        """Whether this step alone is outside its derived bound."""
+        return self.share is not None and not self.share <= 1
+
+    @property
+    def passed(self) -> bool:
+        return not (self.wrong or self.drifted)
+
+
+@dataclass(frozen=True)
 class CheckReport:
-    """What `wsec check` says."""
+    """What `wsec check` says. `layers` is empty unless asked for; `fused` are ONNX values that no level has any more.
+
+    `observation`: by how much, as max|err| / max|ref|, onnxruntime's own outputs move when its inner values are made
+    visible. `finding` tells of the first wrong value down to the core, as far as that is known.
+    """
 
     outputs: tuple[Comparison, ...]
     precision: str
@@ -66,10 +107,14 @@ class CheckReport:
     seed: int
     machine_seconds: float
     reference_seconds: float
+    layers: tuple[Layer, ...] = ()
+    fused: tuple[str, ...] = ()
+    observation: float = 0.0
+    finding: str = ""
 
     @property
     def passed(self) -> bool:
-        return all(output.passed for output in self.outputs)
+        return all(output.passed for output in self.outputs) and all(layer.passed for layer in self.layers)
 
     @property
     def ratio(self) -> float:
@@ -79,8 +124,12 @@ class CheckReport:
     def to_json(self) -> dict[str, Any]:
         """As a JSON object; what is not finite becomes null."""
         outputs = [{key: _finite(value) for key, value in asdict(output).items()} for output in self.outputs]
+        layers = [
+            {key: _finite(value) for key, value in asdict(layer).items()} | {"passed": layer.passed}
+            for layer in self.layers
+        ]
         rest = {"schema": SCHEMA, "passed": self.passed, "ratio": self.ratio}
-        return asdict(self) | {"outputs": outputs} | rest
+        return asdict(self) | {"outputs": outputs, "layers": layers} | rest
 
 
 def tolerance(precision: str, *, exact: bool = False) -> float:

@@ -78,9 +78,7 @@ class Session:
     `tap` listens on the functional machine, see `runtime.tap`.
     """
 
-    def __init__(
-        self, image: Image, threads: int = 2, engine: str = "functional", tap: Tap | None = None
-    ) -> None:
+    def __init__(self, image: Image, threads: int = 2, engine: str = "functional", tap: Tap | None = None) -> None:
         self.image = image
         self.stats = Stats()
         self._threads = threads

@@ -1,4 +1,4 @@
-"""Listening to a running image: the words that leave output queues of cores, copied as they leave, in the order they do.
+"""Listening to a running image: the words that leave output queues of cores, copied as they leave, in their order.
 
 A tap is passive: it has no queue, takes no room and wakes nobody, so what runs has the same bits with and without it. A
 word that leaves a core is at the ends of its route at once on the functional machine; what arrives at an input queue is

@@ -21,12 +21,20 @@ from runtime.errors import NumericsError, UsageError
 from runtime.text import table
 
 if TYPE_CHECKING:
-    from runtime.check import CheckReport
+    from runtime.check import CheckReport, Layer
 
 DESCRIPTION = """\
 Run the same random inputs on the machine and on onnxruntime and compare every output. Compiles the model first if no
 image is given. The verdict is on max|err| / max|ref|: at most 2e-5 with fp32 weights, 5e-3 with fp16, and 0 for a model
-of small integers. Exits with 5 if an output is outside."""
+of small integers. Exits with 5 if an output is outside.
+
+--layers compares every value inside the model that fusing left, too, at three levels: graph (ops in numpy), placed
+(kernels in numpy) and executed (what a tap hears of the machine, which it does not change). Two readings:
+
+accumulated  from the inputs on, against onnxruntime's value; the tolerance is that of outputs
+isolated     this step alone, against a bound derived from its operands. At graph and placed it gets onnxruntime's own
+             values. At executed nothing is fed to the machine: what the op means is computed from the words the
+             kernel really received, with its own rounding of weights and operands and sums in fp64."""
 
 
 def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -36,6 +44,13 @@ def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", type=natural, default=32, metavar="N", help="length of every sequence (32)")
     parser.add_argument("--batch", type=natural, default=1, metavar="N", help="number of sequences (1)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the random inputs (0)")
+    layers = parser.add_argument_group("inside the model")
+    layers.add_argument("--layers", action="store_true", help="compare every value inside the model as well")
+    layers.add_argument("--level", choices=("graph", "placed", "executed", "all"), help="of the values compared (all)")
+    layers.add_argument("--mode", choices=("accumulated", "isolated", "both"), help="the reading (both)")
+    layers.add_argument(
+        "--save-values", type=Path, metavar="DIR", help="keep all values there as .npy, with index.json"
+    )
     add_threads(parser)
     add_compiler_options(parser, seed=False)
     add_json(parser)
@@ -48,10 +63,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise UsageError(f"{flags} can have no effect on an image that is compiled already", code="option-too-late")
     if args.seed < 0:
         raise UsageError("--seed is below zero", code="bad-option")
+    if not args.layers and (args.level or args.mode or args.save_values):
+        raise UsageError("--level, --mode and --save-values belong to --layers", code="bad-option")
     options = options_from(given)
 
     from frontends.cli import toolchain
     from runtime.imagefile import read_image
+
+    inside = toolchain.Inside(args.level or "all", args.mode or "both", args.save_values) if args.layers else None
 
     report = toolchain.check_model(
         args.model,
@@ -61,6 +80,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         batch=args.batch,
         seed=args.seed,
         threads=args.threads,
+        inside=inside,
         progress=console.progress,
     )
     if args.json:
@@ -87,11 +107,59 @@ def as_text(report: CheckReport) -> str:
         )
         for output in report.outputs
     ]
-    return "\n".join(
-        [
-            f"{report.batch} x {report.tokens} tokens, {report.precision}, seed {report.seed}",
-            table(head, rows),
-            f"machine {report.machine_seconds:.2f} s, onnxruntime {report.reference_seconds:.4f} s: "
-            f"{report.ratio:,.0f} times slower, every wavelet of every core executed",
-        ]
-    )
+    lines = [
+        f"{report.batch} x {report.tokens} tokens, {report.precision}, seed {report.seed}",
+        table(head, rows),
+        f"machine {report.machine_seconds:.2f} s, onnxruntime {report.reference_seconds:.4f} s: "
+        f"{report.ratio:,.0f} times slower, every wavelet of every core executed",
+    ]
+    return "\n".join([*lines, *(["", layers_text(report)] if report.layers else [])])
+
+
+def layers_text(report: CheckReport) -> str:
+    """One row for each value: by level its accumulated error, and the error of its step alone over its bound."""
+    levels = list(dict.fromkeys(layer.level for layer in report.layers))
+    rows: dict[str, dict[str, Layer]] = {}
+    for layer in report.layers:
+        rows.setdefault(layer.name or layer.op, {})[layer.level] = layer
+    head = ("value", "what", "kernel", *(column for level in levels for column in (level, "of bound")), "")
+    body = []
+    for name, by_level in rows.items():
+        last = by_level[max(by_level, key=levels.index)]
+        cells = [cell for level in levels for cell in _cells(by_level.get(level))]
+        bad = [level for level, layer in by_level.items() if not layer.passed]
+        body.append((name, last.where, last.op, *cells, f"FAIL {', '.join(bad)}" if bad else ""))
+    told = [
+        "level: max|err|/max|ref|, accumulated; of bound: error of the step alone over the bound derived for it, where "
+        "more than 1 is wrong",
+        table(head, body),
+        f"{len(report.fused)} values of the model are fused away; onnxruntime's outputs move by "
+        f"{report.observation:.1e} when the others are made visible",
+        *(first_text(report, level) for level in levels),
+    ]
+    return "\n".join([*told, *([report.finding] if report.finding else [])])
+
+
+def _cells(layer: Layer | None) -> tuple[str, str]:
+    if layer is None:
+        return "", ""
+    grown = "" if layer.max_rel is None else f"{layer.max_rel:.1e}"
+    return grown, "" if layer.share is None else f"{layer.share:.3g}"
+
+
+def first_text(report: CheckReport, level: str) -> str:
+    """Where the first error enters at a level, if one does."""
+    layers = [layer for layer in report.layers if layer.level == level]
+    wrong = next((layer for layer in layers if layer.wrong), None)
+    drifted = next((layer for layer in layers if layer.drifted), None)
+    if wrong is not None:
+        return (
+            f"{level}: the first wrong step is {wrong.op} ({wrong.where}), value {wrong.name or 'of its own'}: off by "
+            f"{wrong.isolated:.1e}, {wrong.share:,.3g} times what rounding explains"
+        )
+    if drifted is not None:
+        return (
+            f"{level}: no step alone is wrong, but value {drifted.name} ({drifted.where}) is off by "
+            f"{drifted.max_rel:.1e}, the first beyond {drifted.tolerance:.0e}"
+        )
+    return f"{level}: all {len(layers)} values are within their bounds"

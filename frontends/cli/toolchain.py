@@ -25,7 +25,7 @@ from frontends.cli.version import VERSION
 from frontends.cli.weights import find_weights
 from frontends.onnx.import_graph import import_model
 from runtime.check import CheckReport, compare_all, random_inputs, reference, tolerance
-from runtime.errors import IllegalImageError, InputError
+from runtime.errors import IllegalImageError, InputError, UsageError
 from runtime.geometry import Orientation
 from runtime.image import Image
 from runtime.session import Session
@@ -33,6 +33,32 @@ from runtime.target import Target
 from runtime.validate import Report, validate
 
 WEIGHTS_FILE = "weights.safetensors"
+
+
+LEVELS = ("graph", "placed", "executed")
+MODES = ("accumulated", "isolated", "both")
+
+
+@dataclass(frozen=True)
+class Inside:
+    """Which values inside a model to compare, see `frontends.cli.find.layers`, and a folder to keep them in.
+
+    Raises UsageError for a level or mode that does not exist.
+    """
+
+    level: str = "all"
+    mode: str = "both"
+    save: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.level not in (*LEVELS, "all"):
+            raise UsageError(f"no level {self.level!r}; there are {', '.join(LEVELS)} and all", code="bad-level")
+        if self.mode not in MODES:
+            raise UsageError(f"no mode {self.mode!r}; there are {', '.join(MODES)}", code="bad-mode")
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        return LEVELS if self.level == "all" else (self.level,)
 
 
 @dataclass
@@ -176,9 +202,10 @@ def check_model(
     batch: int = 1,
     seed: int = 0,
     threads: int = 2,
+    inside: Inside | None = None,
     progress: Progress = no_progress,
 ) -> CheckReport:
-    """Run machine and onnxruntime on the same random inputs and compare all outputs.
+    """Run machine and onnxruntime on the same random inputs and compare all outputs, and what is `inside`, if given.
 
     Token ids are uniform, float inputs standard normal (small integers for a model that must agree exactly). Without
     `image` the model is compiled with `options` first. Raises InputError if `image` was not compiled from this model,
@@ -199,12 +226,25 @@ def check_model(
             hint="compile this model, or leave the image out",
         )
     inputs: dict[str, Any] = random_inputs(image.ports, tokens=tokens, batch=batch, seed=seed, integers=exact)
-    session = Session(image, threads)
-    got = session.run(**inputs, progress=lambda done, total: progress("running", done, total))
     progress("running onnxruntime", 0, 0)
     wanted, reference_seconds = reference(path, inputs)
+    looked = None
+    if inside is not None:
+        from frontends.cli.find.layers import look_inside
+
+        looked = look_inside(path, image, inputs, wanted, inside, exact=exact, threads=threads, progress=progress)
+    if looked is not None and looked.session is not None:
+        session, got = looked.session, looked.outputs
+    else:
+        session = Session(image, threads)
+        got = session.run(**inputs, progress=lambda done, total: progress("running", done, total))
     outputs = compare_all(got, wanted, tolerance(precision, exact=exact))
-    return CheckReport(outputs, precision, tokens, batch, seed, session.stats.seconds, reference_seconds)
+    report = CheckReport(outputs, precision, tokens, batch, seed, session.stats.seconds, reference_seconds)
+    if looked is None:
+        return report
+    return dataclasses.replace(
+        report, layers=looked.layers, fused=looked.fused, observation=looked.observation, finding=looked.finding
+    )
 
 
 def _require_weights(resources: ResourceStore, path: Path) -> None:

@@ -66,9 +66,13 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A checked model: nodes in topological order, constants apart (initializers and `Constant` nodes alike)."""
+    """A checked model: nodes in topological order, constants apart (initializers and `Constant` nodes alike).
+
+    `proto` is the whole, as read, its own functions inlined.
+    """
 
     path: Path
+    proto: onnx.ModelProto
     inputs: tuple[onnx.ValueInfoProto, ...]
     outputs: tuple[str, ...]
     nodes: tuple[Node, ...]
@@ -109,7 +113,7 @@ def load_model(path: Path) -> LoadedModel:
     inputs = tuple(info for info in graph.input if info.name not in weights)
     outputs = tuple(info.name for info in graph.output)
     _check_data_flow(path, [info.name for info in inputs], weights, nodes, outputs)
-    return LoadedModel(path, inputs, outputs, tuple(nodes), weights, opsets, model.ir_version)
+    return LoadedModel(path, model, inputs, outputs, tuple(nodes), weights, opsets, model.ir_version)
 
 
 def _parse(path: Path) -> onnx.ModelProto:

@@ -1,0 +1,1 @@
+"""Finding the first wrong number: per-layer comparison, bisection, reduction, reproducers."""
