@@ -1,9 +1,9 @@
 """Level executed: what every kernel of a running image sent, heard by a tap, and what it should have.
 
-isolated   The words a kernel received are those that its producers sent (on the functional machine a word is at the end
-           of its route at once; `frontends.cli.find.cores` compares the two, port by port). From them what the op means
-           is computed with the kernel's own rounding of stored operands, weights as the model has them, and sums in
-           fp64; the kernel's output may differ by fp32 roundings only. So no value of the reference is fed to the machine.
+isolated   The words a kernel received are those that its producers sent: on the functional machine a word is at the end
+           of its route at once. From them what the op means is computed with the kernel's own rounding of stored
+           operands, weights as the model has them, and sums in fp64; the kernel's output may differ by fp32 roundings
+           only. So no value of the reference is fed to the machine.
 """
 
 from __future__ import annotations
