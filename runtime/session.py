@@ -142,10 +142,7 @@ class Session:
         return "the image takes " + "; ".join(map(_port_text, self._inputs))
 
     def _check_length(self, tokens: _Tokens, start: int) -> None:
-        end = start + tokens.length
-        if end > self.image.max_seq:
-            message = f"positions {start} to {end - 1}, but the image has room for {self.image.max_seq} per sequence"
-            raise InputError(message, code="too-long", hint=f"compile with --max-seq {end} or more")
+        require_room(self.image, start, start + tokens.length)
 
     def _tokens(self, inputs: dict[str, Any]) -> _Tokens:
         """Check the inputs and lay them out as rows of tokens."""
@@ -277,6 +274,13 @@ class Session:
             after.words - before.words,
             after.macs - before.macs,
         )
+
+
+def require_room(image: Image, start: int, end: int) -> None:
+    """Raises InputError if an image has no room for positions start to end - 1 of a sequence."""
+    if end > image.max_seq:
+        message = f"positions {start} to {end - 1}, but the image has room for {image.max_seq} per sequence"
+        raise InputError(message, code="too-long", hint=f"compile with --max-seq {end} or more")
 
 
 def _completed(received: Array, wanted: list[int], tokens: int) -> Array:

@@ -28,7 +28,7 @@ from runtime.check import CheckReport, compare_all, random_inputs, reference, to
 from runtime.errors import IllegalImageError, InputError, UsageError
 from runtime.geometry import Orientation
 from runtime.image import Image
-from runtime.session import Session
+from runtime.session import Session, require_room
 from runtime.target import Target
 from runtime.validate import Report, validate
 
@@ -226,6 +226,8 @@ def check_model(
             hint="compile this model, or leave the image out",
         )
     inputs: dict[str, Any] = random_inputs(image.ports, tokens=tokens, batch=batch, seed=seed, integers=exact)
+    if any(sum(isinstance(dim, str) for dim in port.shape) > 1 for port in image.ports):  # else each is a sequence
+        require_room(image, 0, tokens)
     progress("running onnxruntime", 0, 0)
     wanted, reference_seconds = reference(path, inputs)
     looked = None
