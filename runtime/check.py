@@ -133,7 +133,7 @@ class CheckReport:
 
 
 def tolerance(precision: str, *, exact: bool = False) -> float:
-    """What max|err| / max|ref| may be."""
+    """What max|err| / max|ref| must stay below; 0 if there must be no error at all."""
     return 0.0 if exact else TOLERANCES[precision]
 
 
@@ -168,7 +168,7 @@ def compare(name: str, got: Array, wanted: Array, allowed: float) -> Comparison:
         cosine=_cosine(a, b),
         argmax_agreement=_argmax_agreement(a, b),
         tolerance=allowed,
-        passed=max_rel <= allowed,
+        passed=max_abs == 0 or max_rel < allowed,  # an error as large as the tolerance is one too many
     )
 
 
@@ -229,6 +229,18 @@ def random_inputs(
         else:
             inputs[port.name] = random.standard_normal(shape).astype(FLOATS[port.dtype])
     return inputs
+
+
+def require_nonzero(inputs: Mapping[str, Array]) -> None:
+    """Raises InputError for an input of zeros only: whatever is multiplied by it, right or wrong, would agree."""
+    for name, array in inputs.items():
+        if not array.any():
+            raise InputError(
+                "all its values are zero; comparing would prove little",
+                code="zero-inputs",
+                where=f"input {name}",
+                hint="take another --seed, or more --tokens",
+            )
 
 
 def reference(model: Path, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], float]:

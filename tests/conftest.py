@@ -14,6 +14,8 @@ import wsec as public
 from frontends.cli.main import main
 from runtime.image import Image
 
+pytest_plugins = ["pytester", "pytest_wsec"]
+
 GOLDEN = Path(__file__).parent / "golden"
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Run the same random inputs on the machine and on onnxruntime and compare every output. Compiles the model first if no
-image is given. The verdict is on max|err| / max|ref|: at most 2e-5 with fp32 weights, 5e-3 with fp16, and 0 for a model
+image is given. The verdict is on max|err| / max|ref|: below 2e-5 with fp32 weights, 5e-3 with fp16, and 0 for a model
 of small integers. Exits with 5 if an output is outside.
 
 --layers compares every value inside the model that fusing left, too, at three levels: graph (ops in numpy), placed

@@ -22,6 +22,15 @@ def write_text(path: Path, text: str) -> None:
     _write(path, lambda file: file.write(text.encode()))
 
 
+def append_text(path: Path, text: str) -> None:
+    """Add `text` at the end of a file, which others may add to as well. Raises InputError if that is impossible."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise InputError(f"cannot write: {error.strerror}", code="cannot-write", where=str(path)) from None
+
+
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
     """Write arrays by name; same arrays, same bytes. Raises InputError if that is impossible."""
 

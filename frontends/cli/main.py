@@ -31,6 +31,7 @@ from frontends.cli import (
     view,
 )
 from frontends.cli.console import Console, json_text
+from frontends.cli.golden import verb as golden
 from frontends.cli.version import VERSION
 from runtime.errors import InfeasibleError, WsecError
 from runtime.text import table
@@ -67,6 +68,7 @@ VERBS = (
     target,
     run,
     check,
+    golden,
     bench,
     place,
     score,

@@ -24,7 +24,7 @@ from frontends.cli.exactness import is_exact
 from frontends.cli.version import VERSION
 from frontends.cli.weights import find_weights
 from frontends.onnx.import_graph import import_model
-from runtime.check import CheckReport, compare_all, random_inputs, reference, tolerance
+from runtime.check import CheckReport, compare_all, random_inputs, reference, require_nonzero, tolerance
 from runtime.errors import IllegalImageError, InputError, UsageError
 from runtime.geometry import Orientation
 from runtime.image import Image
@@ -228,6 +228,7 @@ def check_model(
     inputs: dict[str, Any] = random_inputs(image.ports, tokens=tokens, batch=batch, seed=seed, integers=exact)
     if any(sum(isinstance(dim, str) for dim in port.shape) > 1 for port in image.ports):  # else each is a sequence
         require_room(image, 0, tokens)
+    require_nonzero(inputs)
     progress("running onnxruntime", 0, 0)
     wanted, reference_seconds = reference(path, inputs)
     looked = None

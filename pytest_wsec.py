@@ -1,0 +1,110 @@
+"""The pytest plugin of wsec: hold a model's numbers and costs in a test.
+
+    def test_model(wsec_golden):
+        wsec_golden("model.onnx", target="mini-64x64", tokens=16)
+
+asserts that the compiled model agrees with onnxruntime and is no worse than its baseline, `model.golden.toml` beside
+the test file. `pytest --wsec-update-golden "REASON"` writes baselines anew. pytest loads this file by itself where wsec
+is installed; it imports the compiler only when a test asks for the fixture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from frontends.cli.golden.store import Result
+
+PROPERTY = "wsec."  # JUnit properties of a test begin so
+BETTER = "wsec_better"
+ADVICE = 'to accept the new numbers: pytest --wsec-update-golden "REASON"'
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("wsec").addoption(
+        "--wsec-update-golden",
+        metavar="REASON",
+        help="accept what models come to now as their baselines, for the reason given; the reason is kept in the file",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Golden:
+    """What the fixture `wsec_golden` is. `folder`: of the test file; `reason`: of the update that was asked for."""
+
+    folder: Path
+    reason: str | None
+    properties: list[tuple[str, object]]
+
+    def __call__(
+        self,
+        model: str | Path,
+        *,
+        baseline: str | Path | None = None,
+        threads: int = 2,
+        **settings: Any,
+    ) -> Mapping[str, float]:
+        """Assert that `model` agrees with onnxruntime and with its baseline; the measured numbers by name.
+
+        model, baseline: paths from the test file's folder; the baseline is `<model's stem>.golden.toml` unless given.
+        settings: what is executed (`tokens`, `batch`, `seed`, `cycle_tokens`: that many tokens on the cycle machine
+        too; 0, none, by default) and the compiler's options (`target`, `precision`, `max_seq`, ...; files must lie in
+        the baseline's folder). They must be those of the baseline, unless it is updated.
+        """
+        __tracebackhide__ = True
+        from frontends.cli.golden import render, store
+        from runtime.errors import WsecError
+
+        path = self.folder / (baseline or store.baseline_path(Path(model), self.folder))
+        wrong = ""
+        try:
+            result = self._result(self.folder / model, path, settings, threads)
+        except WsecError as error:
+            wrong = f"{error}\n{ADVICE}" if error.code == "no-baseline" else str(error)
+        if wrong:  # not where it is caught: pytest would show both
+            pytest.fail(wrong, pytrace=False)
+        self._note(result)
+        if not result.comparison.passed:
+            pytest.fail(f"{render.text(result, advice=False)}\n{ADVICE}", pytrace=False)
+        return {str(metric): value for metric, value in result.measured.values.items()}
+
+    def _result(self, model: Path, path: Path, settings: Mapping[str, Any], threads: int) -> Result:
+        from frontends.cli.golden import store
+
+        run, options = store.split(settings)
+        if self.reason is not None:
+            return store.update(model, path, self.reason, options=options, run=run, threads=threads)
+        return store.check(model, path, options=options, run=run, threads=threads)
+
+    def _note(self, result: Result) -> None:
+        """Numbers for JUnit files and for the summary at the end."""
+        name = result.path.name.removesuffix(".golden.toml")
+        self.properties.extend(
+            (f"{PROPERTY}{name}.{metric}", value) for metric, value in result.measured.values.items()
+        )
+        if not result.written:
+            better = [f"{name} {row.metric} {row.old:g} -> {row.new:g}" for row in result.comparison.improved]
+            self.properties.extend((BETTER, line) for line in better)
+
+
+@pytest.fixture
+def wsec_golden(request: pytest.FixtureRequest) -> Golden:
+    """`wsec_golden("model.onnx", target=..., tokens=...)` holds a model against onnxruntime and its baseline."""
+    reason = request.config.getoption("--wsec-update-golden")
+    return Golden(request.path.parent, reason, request.node.user_properties)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Better results pass, and are told: a baseline that is not tightened does not hold them."""
+    passed = terminalreporter.getreports("passed")
+    lines = [line for report in passed for name, line in report.user_properties if name == BETTER]
+    if lines:
+        terminalreporter.section("wsec: better than the baseline")
+        for line in lines:
+            terminalreporter.line(str(line))
+        terminalreporter.line('to hold it: pytest --wsec-update-golden "REASON"')
