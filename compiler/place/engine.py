@@ -15,6 +15,7 @@ from compiler.place.polish import polish
 from compiler.place.problem import Improvement, Placement, Problem, Result, Terms, check_legal, terms
 from compiler.place.tables import Builder
 from compiler.place.tournament import EXACT, Tournament
+from compiler.place.warm import Warmer
 from runtime.errors import LimitError
 
 # A deterministic limit of 1 buys about what a second of two cores does: moves, which take this many microseconds.
@@ -77,6 +78,7 @@ def solve(
     if time_limit is None and deterministic_limit is None:
         deterministic_limit = DEFAULT_LIMIT
     log = _Log(problem, begin, progress)
+    warmer = Warmer()
     builder = Builder(problem)
     limit = bounds(builder)
     log.bound = limit.score
@@ -87,7 +89,8 @@ def solve(
     tournament = Tournament(builder, limit, seed, workers, deadline, moves, log.offer)
     seeds = tournament.scan()
     now = log.stage("rows", now)
-    tournament.run(seeds, log.tell)
+    if warmer.wait(deadline):
+        tournament.run(seeds, log.tell)
     now = log.stage("rounds", now)
     solver_bound = None
     if log.best is not None:

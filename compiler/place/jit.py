@@ -31,6 +31,15 @@ class _Cache(FunctionCache):  # type: ignore[misc]
         return (*super()._index_key(sig, codegen), self.digest)
 
 
+def is_kept(function: Any) -> bool | None:
+    """Whether compiled code of an entry is on disk; None if there is no folder for it."""
+    cache = getattr(function, "_cache", None)
+    if not isinstance(cache, _Cache):
+        return None
+    index = cache._cache_file._load_index()
+    return any(key[-1] == cache.digest for key in index)
+
+
 def called(function: F) -> F:
     """Compiled for compiled callers."""
     return cast(F, njit(error_model="numpy")(function))

@@ -72,7 +72,7 @@ class Search:
 
     def rows(self, orders: list[Longs]) -> list[Seed]:
         """Rows of these orders at each of the limits, best first, adapters not counted."""
-        state = new_state(self.tables, rows_tree(orders[0].tolist(), self._even(orders[0])), 0, 0)
+        state = self.blank()
         found = []
         for order in orders:
             rank = np.argsort(order)
@@ -86,6 +86,11 @@ class Search:
                 cost = float(state.cost[0] + state.over[0] * self.weights.overflow)
                 found.append(Seed(cost, int(state.over[0]), float(limit), tree))
         return sorted(found, key=lambda seed: seed.cost)
+
+    def blank(self) -> State:
+        """A state of some tree, to be filled in."""
+        order = np.arange(self.kernels)
+        return new_state(self.tables, rows_tree(order.tolist(), self._even(order)), 0, 0)
 
     def _even(self, order: Longs) -> list[int]:
         """Where rows begin when about as many are made as each has kernels."""
