@@ -88,6 +88,7 @@ def test_run_cycle_by_cycle(wsec: Any, gpt_wse: Path, gpt_image: Image, tmp_path
     assert stored["timing"]["token_cycles"] == timing["token_cycles"]
     busy = sum(sum(kernel["spent"]["busy"]) for kernel in stored["cores"])
     assert busy == timing["spent"]["busy"] > 0
+    assert wsec("inspect", saved).out.splitlines()[2:] == ran.out.splitlines()[3:-2]
 
 
 def test_trace_of_a_window(wsec: Any, refused: Any, gpt_wse: Path, gpt_image: Image, tmp_path: Path) -> None:
@@ -255,7 +256,8 @@ def test_lint_and_inspect_a_model(wsec: Any, gpt: Path) -> None:
     assert report.code == 0
     assert "MatMul" in report.out
     assert "input_ids" in report.out
-    assert wsec("inspect", gpt).out == report.out
+    inspected = wsec("inspect", gpt).out
+    assert "wsec can import it" in inspected and "MatMul" in inspected
 
 
 def test_inspect_shows_a_core_and_the_wafer(wsec: Any, gpt_wse: Path, gpt_image: Image) -> None:

@@ -1,68 +1,79 @@
-"""`wsec inspect`: what is in an image, a model or a module."""
+"""`wsec inspect`: what is in a file, whichever of ours it is."""
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
+import sys
 from pathlib import Path
 from typing import Any
 
-from frontends.cli.arguments import Verbs, add_json, add_verb
+from frontends.cli.arguments import Verbs, add_json, add_no_locations, add_verb
 from frontends.cli.console import Console
 from runtime.errors import UsageError
-from runtime.text import table
 
 DESCRIPTION = """\
-An image (.wse): kernels, cores, memory by owner, colours, ports; with --core one core's program as text, its memory map
-and its routes; with --picture the placed wafer. A model (.onnx): inputs, outputs and ops. A module (.wir): its ops."""
+Say what is in a file; its contents, not its name, tell what it is.
+
+A model (ONNX): inputs, outputs, ops, parameters, opsets, data files, and whether wsec can import it; no weights are
+read. A module (.wir): phase, options, ops; with --fold its text with layers, lanes and other repetitions printed once.
+An image (.wse): kernels, cores, memory by owner, colours, ports; with --core one core's program, memory map and routes;
+with --picture the placed wafer. A run file (`wsec run --run-json`): cycles, kernels, stalls, links."""
+
+TOP = 10  # kernels, queues and links of a run file
+# Options that one kind of file has, by their name in the arguments.
+ONLY = {"core": "image", "picture": "image", "fold": "module"}
+NAMES = {"model": "a model", "module": "a module (.wir)", "image": "an image (.wse)", "run": "a run file"}
 
 
 def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     parser = add_verb(verbs, common, "inspect", "what is in a file", DESCRIPTION, run)
-    parser.add_argument("file", type=Path, metavar="FILE.wse|.onnx|.wir")
+    parser.add_argument("file", type=Path, metavar="FILE", help="model, module, image or run file")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--core", metavar="X,Y", help="show the core at these fabric coordinates")
-    what.add_argument("--picture", action="store_true", help="draw the placed wafer")
+    what.add_argument("--core", metavar="X,Y", help="of an image: the core at these fabric coordinates")
+    what.add_argument("--picture", action="store_true", help="of an image: draw the placed wafer")
+    what.add_argument("--fold", action="store_true", help="of a module: its text, repetitions folded; not for parsing")
+    add_no_locations(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    if args.file.suffix in (".onnx", ".wir") and (args.core or args.picture):
-        raise UsageError("--core and --picture show images (.wse)", code="bad-option", where=str(args.file))
-    data, text = _SHOW.get(args.file.suffix, _image)(args)
+    from frontends.cli.recognise import recognise
+
+    kind = recognise(args.file)
+    for option, wanted in ONLY.items():
+        if getattr(args, option) and kind != wanted:
+            message = f"--{option} shows {NAMES[wanted]}, and this is {NAMES[kind]}"
+            raise UsageError(message, code="bad-option", where=str(args.file))
+    data, text = _SHOW[kind](args)
     if args.json:
         console.json({"schema": 1, **data})
     else:
-        console.out(text)
+        console.out(text, end="" if text.endswith("\n") else "\n")
     return 0
 
 
 def _model(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    from frontends.cli.lint import as_json, as_text
-    from frontends.onnx.import_graph import lint
+    from frontends.cli.facts import model_facts, model_text
 
-    report = lint(args.file)
-    return as_json(report), as_text(report)
+    facts = model_facts(args.file)
+    return facts, model_text(facts)
 
 
 def _module(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     import compiler.pipelines  # noqa: F401 - declares all ops
+    from compiler.ir.fold import folded_text
     from compiler.ir.parser import parse_file
+    from frontends.cli.facts import module_facts, module_text
 
     module = parse_file(args.file)
-    counts = Counter(op.name for op in module.walk())
-    data = {
-        "phase": module.attrs.get("phase"),
-        "target": module.attrs.get("target"),
-        "ops": dict(sorted(counts.items())),
-    }
-    head = f"{args.file}: phase {data['phase'] or 'unknown'}, target {data['target'] or 'none yet'}"
-    return data, f"{head}\n\n{table(('op', 'count'), sorted(counts.items()))}"
+    facts = module_facts(args.file, module)
+    if args.fold:
+        text = folded_text(module, locations=args.locations)
+        return {**facts, "text": text}, text
+    return facts, module_text(facts)
 
 
 def _image(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    import sys
-
     from runtime import inspect
     from runtime.imagefile import read_image
     from runtime.picture import wafer_picture
@@ -70,10 +81,17 @@ def _image(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     image = read_image(args.file)
     if args.core:
         core = inspect.core_detail(image, *_coordinates(args.core))
-        return core, inspect.core_text(core)
+        return {"kind": "image", **core}, inspect.core_text(core)
     data = inspect.summary(image)
     text = wafer_picture(image, colour=sys.stdout.isatty()) if args.picture else inspect.summary_text(data)
-    return data, text
+    return {"kind": "image", **data}, text
+
+
+def _run(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    from frontends.cli.facts import run_facts, run_text
+
+    facts = run_facts(args.file)
+    return facts, run_text(facts, TOP)
 
 
 def _coordinates(text: str) -> tuple[int, int]:
@@ -84,4 +102,4 @@ def _coordinates(text: str) -> tuple[int, int]:
     return x, y
 
 
-_SHOW = {".onnx": _model, ".wir": _module}
+_SHOW = {"model": _model, "module": _module, "image": _image, "run": _run}

@@ -93,10 +93,10 @@ def load_model(path: Path) -> LoadedModel:
     external data that is missing, outside the model's folder or of the wrong size.
     """
     path = Path(path)
-    model = _inlined(_parse(path), path)
+    model = _inlined(parse(path), path)
     opsets = _opsets(model, path)
     graph = model.graph
-    _check_limits(graph, path)
+    check_limits(graph, path)
     if graph.sparse_initializer:
         raise InputError("sparse initializers are not supported", code="sparse-initializer", where=str(path))
     weights: dict[str, Weight] = {}
@@ -116,7 +116,7 @@ def load_model(path: Path) -> LoadedModel:
     return LoadedModel(path, model, inputs, outputs, tuple(nodes), weights, opsets, model.ir_version)
 
 
-def _parse(path: Path) -> onnx.ModelProto:
+def parse(path: Path) -> onnx.ModelProto:
     where = str(path)
     try:
         status = path.stat()
@@ -185,7 +185,7 @@ def _opsets(model: onnx.ModelProto, path: Path) -> dict[str, int]:
     return versions
 
 
-def _check_limits(graph: onnx.GraphProto, path: Path) -> None:
+def check_limits(graph: onnx.GraphProto, path: Path) -> None:
     if len(graph.node) > MAX_NODES:
         raise _too_many_nodes(len(graph.node), path)
     external = sum(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer)
