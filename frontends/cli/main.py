@@ -16,6 +16,7 @@ from frontends.cli import (
     bench,
     check,
     compile,
+    completion,
     diff,
     explain,
     export,
@@ -73,6 +74,7 @@ VERBS = (
     place,
     score,
     explain,
+    completion,
 )
 INTERRUPTED = 130  # as shells report SIGINT
 BROKEN_PIPE = 141  # as shells report SIGPIPE
