@@ -44,14 +44,8 @@ def _same_element_counts(op: Op) -> None:
         raise IRError(f"{op.name} at {op.loc}: changes the number of features: {streams}")
 
 
-def _storage(op: Op) -> None:
-    _streams(op)
-    if op.attrs["storage"] not in STORAGE:
-        raise IRError(f"{op.name} at {op.loc}: storage is {op.attrs['storage']!r}, not of {', '.join(STORAGE)}")
-
-
 def _matvec(op: Op) -> None:
-    _storage(op)
+    _streams(op)
     lists = ("weights", "transposed", "columns", "biases", "starts", "counts")
     lengths = {key: len(value) for key in lists if isinstance(value := op.attrs[key], tuple)}
     if len(set(lengths.values())) != 1 or not lengths:
@@ -64,7 +58,7 @@ def _matvec(op: Op) -> None:
         raise IRError(f"{op.name} at {op.loc}: groups of {counts} columns do not share out over the lanes of {y}")
 
 
-STORAGE_ATTR = Attribute(str, doc="element type of weights, caches and multiplied operands")
+STORAGE_ATTR = Attribute(str, doc="element type of weights, caches and multiplied operands", choices=STORAGE)
 
 input_def = define(
     "flow.input",
@@ -104,7 +98,7 @@ lookup_def = define(
         "blocks": Attribute(tuple, optional=True),
         "storage": STORAGE_ATTR,
     },
-    verify=_storage,
+    verify=_streams,
 )
 matvec_def = define(
     "flow.matvec",
@@ -159,7 +153,7 @@ attention_def = define(
         "across": Attribute(int, optional=True, doc="columns of the rectangle, if not spread"),
         "storage": STORAGE_ATTR,
     },
-    verify=_storage,
+    verify=_streams,
 )
 map_def = define(
     "flow.map",

@@ -63,15 +63,6 @@ SHAPE_VALUES = (
 )
 
 
-def _one_of(attribute: str, allowed: tuple[str, ...]):  # type: ignore[no-untyped-def]
-    def check(op: Op) -> None:
-        _tensors(op)
-        if op.attrs[attribute] not in allowed:
-            raise IRError(f"{op.name} at {op.loc}: {attribute} is {op.attrs[attribute]!r}, not of {', '.join(allowed)}")
-
-    return check
-
-
 input_def = define(
     "graph.input", "a graph input, by its ONNX name", results=("x",), attrs={"name": Attribute(str)}, verify=_tensors,
     named_by="name",
@@ -87,8 +78,8 @@ shape_value_def = define(
     "graph.shape_value",
     "a tensor that depends on the shapes of the inputs only; `kind` says what it is",
     results=("y",),
-    attrs={"kind": Attribute(str)},
-    verify=_one_of("kind", SHAPE_VALUES),
+    attrs={"kind": Attribute(str, choices=SHAPE_VALUES)},
+    verify=_tensors,
 )
 gather_def = define(
     "graph.gather", "rows of `table` (axis 0) picked by integer `ids`", operands=("table", "ids"), results=("y",),
@@ -103,12 +94,12 @@ matmul_def = define(
     verify=_tensors,
 )
 unary_def = define(
-    "graph.unary", "an elementwise function of a tensor", operands=("x",), results=("y",), attrs={"fn": Attribute(str)},
-    verify=_one_of("fn", UNARY_FUNCTIONS),
+    "graph.unary", "an elementwise function of a tensor", operands=("x",), results=("y",),
+    attrs={"fn": Attribute(str, choices=UNARY_FUNCTIONS)}, verify=_tensors,
 )  # fmt: skip
 binary_def = define(
     "graph.binary", "an elementwise function of two tensors, broadcast as numpy does", operands=("a", "b"),
-    results=("y",), attrs={"fn": Attribute(str)}, verify=_one_of("fn", BINARY_FUNCTIONS),
+    results=("y",), attrs={"fn": Attribute(str, choices=BINARY_FUNCTIONS)}, verify=_tensors,
 )  # fmt: skip
 where_def = define(
     "graph.where", "a where `condition`, else b", operands=("condition", "a", "b"), results=("y",), verify=_tensors
@@ -118,8 +109,12 @@ reduce_def = define(
     "a reduction over `axes` (negative, counted from the last), which stay as size 1 if `keepdims`",
     operands=("x",),
     results=("y",),
-    attrs={"fn": Attribute(str), "axes": Attribute(tuple), "keepdims": Attribute(bool, default=True)},
-    verify=_one_of("fn", REDUCTIONS),
+    attrs={
+        "fn": Attribute(str, choices=REDUCTIONS),
+        "axes": Attribute(tuple),
+        "keepdims": Attribute(bool, default=True),
+    },
+    verify=_tensors,
 )
 softmax_def = define("graph.softmax", "softmax over the last axis", operands=("x",), results=("y",), verify=_tensors)
 layer_norm_def = define(

@@ -4,7 +4,8 @@
                     attrs={"transpose_b": Attribute(bool, default=False)}, verify=_same_inner_dimension)
     op = matmul(a, b, types=[TensorType((4, 8), "f32")], transpose_b=True, loc=node_loc)
 
-Printer, parser, verifier and the reference page read the same declaration, so they cannot disagree.
+Printer, parser, verifier and the reference page (`compiler.ir.syntax`) read the same declaration, so they cannot
+disagree.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ Kind = type | tuple[type, ...]
 
 @dataclass(frozen=True)
 class Attribute:
-    """One attribute of an op: its kind, and its default (None: the attribute is required)."""
+    """One attribute of an op: its kind, its default (None: it is required), and its choices, if it has only some."""
 
     kind: Kind
     default: Attr | None = None
     optional: bool = False
     doc: str = ""
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class OpDef:
                 raise IRError(f"{op.name} at {op.loc}: has no attribute {key!r}; it has: {known}")
             if not _is_kind(value, spec.kind) or not is_attr(value):
                 raise IRError(f"{op.name} at {op.loc}: attribute {key!r} cannot be {value!r}")
+            if spec.choices and value not in spec.choices:
+                raise IRError(f"{op.name} at {op.loc}: {key} is {value!r}, not of {', '.join(spec.choices)}")
         if len(op.attrs) < len(self.attrs):
             for key, spec in self.attrs.items():
                 if key not in op.attrs and not spec.optional:

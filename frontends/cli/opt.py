@@ -41,6 +41,7 @@ def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split-input-file", action="store_true", help="lines `// -----` part modules of their own")
     parser.add_argument("--list-passes", action="store_true", help="list all passes with their options, and exit")
+    parser.add_argument("--syntax", action="store_true", help="print the reference of all ops (Markdown), and exit")
     look = parser.add_argument_group("looking at it")
     add_no_locations(look)
     for when in ("before", "after"):
@@ -70,6 +71,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     if args.list_passes:
         console.out("\n".join(describe(PASSES[name]) for name in sorted(PASSES)))
+        return 0
+    if args.syntax:
+        from compiler.ir.syntax import syntax_page
+
+        console.out(syntax_page(), end="")
         return 0
     if args.module is None:
         raise UsageError("no module given", code="no-input", hint="name a .wir file, or - for stdin")

@@ -74,7 +74,7 @@ def attribute_values(draw: st.DrawFn, declared: Mapping[str, Attribute]) -> dict
     chosen: dict[str, Attr] = {}
     for key, spec in draw(st.permutations(sorted(declared.items()))):
         wanted = spec.kind if isinstance(spec.kind, tuple) else (spec.kind,)
-        choices = [kinds[kind] for kind in wanted]
+        choices = [st.sampled_from(spec.choices)] if spec.choices else [kinds[kind] for kind in wanted]
         if spec.default is not None:
             choices.append(st.just(spec.default))
         if not spec.optional or draw(st.booleans()):
