@@ -81,7 +81,8 @@ def _summary(image: Image, wires: Wires, top: int) -> dict[str, Any]:
         "cores_dead": target.dead_cores,
         "optimised_for": _optimised_for(image),
         "interval_cycles": interval,
-        "area_bound_cycles": _size_bound(image),
+        "area_bound_cycles": _size_bound(image, "area_bound_cycles"),
+        "host_bound_cycles": _size_bound(image, "host_bound_cycles"),
         "latency_cycles": latency,
         "tokens_per_second": clock / interval if interval else None,
         "tokens_per_second_alone": clock / latency if latency else None,
@@ -94,9 +95,10 @@ def _number(value: object) -> int | None:
     return value if type(value) is int and value > 0 else None
 
 
-def _size_bound(image: Image) -> float | None:
-    """The interval that all cores would have if work could be shared out evenly, where the size pass noted it."""
-    bound = _notes(image, "size").get("area_bound_cycles")
+def _size_bound(image: Image, key: str) -> float | None:
+    """What no interval can be below, where the size pass noted it: the arithmetic shared out evenly over all cores of
+    the target (area), or the widest input or output over the host's channels (host)."""
+    bound = _notes(image, "size").get(key)
     return float(bound) if isinstance(bound, int | float) and bound > 0 else None
 
 

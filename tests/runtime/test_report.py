@@ -21,7 +21,13 @@ from runtime.wires import HOST, trace
 from runtime.work import Work, work
 
 NOTES = {
-    "size": {"interval_cycles": 40, "area_bound_cycles": 32.0, "slowest_kernel": "k", "tokens_per_second": 2.5},
+    "size": {
+        "interval_cycles": 40,
+        "area_bound_cycles": 32.0,
+        "host_bound_cycles": 38,
+        "slowest_kernel": "k",
+        "tokens_per_second": 2.5,
+    },
     "place": {"objective": 12, "bound": 9, "gap": 0.25, "status": "FEASIBLE", "box": [1, 1, 3, 2]},
 }
 
