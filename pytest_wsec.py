@@ -52,9 +52,10 @@ class Golden:
         """Assert that `model` agrees with onnxruntime and with its baseline; the measured numbers by name.
 
         model, baseline: paths from the test file's folder; the baseline is `<model's stem>.golden.toml` unless given.
-        settings: what is executed (`tokens`, `batch`, `seed`, `cycle_tokens`: that many tokens on the cycle machine
-        too; 0, none, by default) and the compiler's options (`target`, `precision`, `max_seq`, ...; files must lie in
-        the baseline's folder). They must be those of the baseline, unless it is updated.
+        settings: what is executed (`tokens`, `batch`, `seed`; `cycle_tokens`: that many tokens on the cycle machine
+        too, 0 by default; `layers`: hold the error of every kernel too, False by default) and the compiler's options
+        (`target`, `precision`, `max_seq`, ...; files are paths from the test file's folder too, and must lie with the
+        baseline). What is given must be what the baseline was measured with, unless it is updated.
         """
         __tracebackhide__ = True
         from frontends.cli.golden import render, store
@@ -75,8 +76,10 @@ class Golden:
 
     def _result(self, model: Path, path: Path, settings: Mapping[str, Any], threads: int) -> Result:
         from frontends.cli.golden import store
+        from frontends.cli.golden.options import is_file
 
         run, options = store.split(settings)
+        options = {name: str(self.folder / v) if is_file(name, v) else v for name, v in options.items()}
         if self.reason is not None:
             return store.update(model, path, self.reason, options=options, run=run, threads=threads)
         return store.check(model, path, options=options, run=run, threads=threads)

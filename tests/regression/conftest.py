@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import runpy
 from pathlib import Path
-from typing import Any
 
 import pytest
 from small import SMALL
@@ -23,9 +22,9 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def recorded(toys: Path) -> Any:
-    """The perceptron with its first baseline, measured cycles included: a `store.Result`, and its file's text."""
+def recorded(toys: Path) -> store.Result:
+    """The perceptron with its first baseline, every kind of number in it."""
     return store.update(
         toys / "perceptron.onnx", toys / "perceptron.golden.toml", "first baseline",
-        options=SMALL, run={"tokens": 6, "cycle_tokens": 3},
+        options=SMALL, run={"tokens": 6, "cycle_tokens": 3, "layers": True},
     )  # fmt: skip

@@ -127,9 +127,9 @@ def test_update_accepts_and_keeps_tolerances(golden: Any, model: Path) -> None:
 
 
 def test_update_of_settings(golden: Any, model: Path) -> None:
-    assert golden("update", model, "--reason", "longer", "--tokens", "9", "--cycle-tokens", "0")[0] == 0
+    assert golden("update", model, "--reason", "longer", "--tokens", "9", "--cycle-tokens", "0", "--no-layers")[0] == 0
     text = store.baseline_path(model).read_text(encoding="utf-8")
-    assert "tokens = 9" in text and "[measured]" not in text
+    assert "tokens = 9" in text and "[measured]" not in text and "[layer" not in text
     assert 'target = "mini-32x32"' in text  # what is not given stays
     assert "run tokens: 6 recorded, 9 now" in text
 
@@ -137,7 +137,7 @@ def test_update_of_settings(golden: Any, model: Path) -> None:
 def test_the_same_update_writes_the_same_bytes(golden: Any, model: Path, recorded: store.Result) -> None:
     path = store.baseline_path(model)
     path.unlink()
-    given = ["--tokens", "6", "--cycle-tokens", "3", "--threads", "1", *FLAGS]
+    given = ["--tokens", "6", "--cycle-tokens", "3", "--layers", "--threads", "1", *FLAGS]
     assert golden("update", model, "--reason", "first baseline", *given)[0] == 0
     assert path.read_bytes() == recorded.path.read_bytes()
 

@@ -21,8 +21,9 @@ from runtime.errors import InputError
 
 ERROR = Metric("output", "y", "error")
 ARGMAX = Metric("output", "y", "argmax")
+NUMBERS = 17  # that are held of the perceptron
 CORES = Metric("cost", "", "cores")
-SECTIONS = {"cost", "solver", "measured", "output"}
+SECTIONS = {"cost", "solver", "measured", "output", "layer"}
 
 
 @pytest.fixture
@@ -81,7 +82,9 @@ def test_a_move_just_beyond_the_tolerance_fails_for_every_metric(baseline: Basel
         away = -1 if rule.higher_is_better else 1
         edge = row.low if rule.higher_is_better else row.high
         assert edge is not None
-        if rule.whole:
+        if not recorded.worse.of(recorded.value):  # a value without rounding
+            inside, outside = recorded.value, math.nextafter(recorded.value, math.inf)
+        elif rule.whole:
             assert abs(edge - recorded.value) <= recorded.worse.of(recorded.value) < abs(edge - recorded.value) + 1
             inside, outside = edge, edge + away
         else:
@@ -99,7 +102,7 @@ def test_what_is_not_finite_fails_for_every_metric(baseline: Baseline, measured:
 
 def test_better_passes_and_is_told(baseline: Baseline, measured: Measured, recorded: store.Result) -> None:
     for metric, was in baseline.metrics.items():
-        if metric == ARGMAX:  # it was 1 already
+        if metric == ARGMAX or not was.value:  # it cannot be better
             continue
         better = was.value - 1 if RULES[metric.section, metric.name].whole else was.value / 2
         assert verdict(baseline, measured, metric, better) == BETTER
@@ -124,11 +127,11 @@ def test_a_two_sided_tolerance_wants_improvements_accepted(baseline: Baseline, m
 
 
 def test_an_error_is_never_allowed_beyond_the_check(baseline: Baseline, measured: Measured) -> None:
-    """Whatever the file says: here four times an error that is a third of the tolerance."""
+    """Whatever the file says: here four times an error that is two fifths of the tolerance."""
     held = allowing(baseline, ERROR, value=8e-6, worse=percent(400))
     assert row_of(held, measured, ERROR).high == 2e-5
     assert verdict(held, measured, ERROR, 1.99e-5) == WITHIN
-    assert verdict(held, measured, ERROR, 2e-5) == WORSE
+    assert verdict(held, measured, ERROR, 2.001e-5) == WORSE
 
 
 def test_what_the_check_refuses_fails_even_if_rounding_hides_it(baseline: Baseline, measured: Measured) -> None:
@@ -154,6 +157,21 @@ def test_what_else_changed_is_noted(baseline: Baseline, measured: Measured) -> N
         assert words in notes
 
 
+def test_models_together(baseline: Baseline, measured: Measured, recorded: store.Result) -> None:
+    """Half in one and twice in another is the same on the whole; half and half is half."""
+    cores = measured.values[CORES]
+    half, twice = (
+        dataclasses.replace(recorded, comparison=compare.compare(baseline, moved(measured, {CORES: value})))
+        for value in (cores / 2, cores * 2)
+    )
+    means = compare.geomeans(result.comparison for result in (half, twice))
+    assert means[CORES] == pytest.approx(1)
+    assert all(not metric.of and mean == 1 for metric, mean in means.items() if metric != CORES)
+    assert compare.geomeans([half.comparison, half.comparison])[CORES] == pytest.approx(0.5)
+    assert "-50.00 %" in render.together([half, half])
+    assert not render.together([half]) and not render.together([recorded, recorded])
+
+
 # ---- Updates ------------------------------------------------------------------------------------------------------
 
 
@@ -170,7 +188,9 @@ def test_history_is_bounded(baseline: Baseline, measured: Measured) -> None:
     for number in range(HISTORY + 5):
         baseline = compare.updated(baseline, measured, f"reason {number}", "0")
     assert [change.reason for change in baseline.history] == [f"reason {HISTORY + 4 - i}" for i in range(HISTORY)]
-    everything = compare.updated(baseline, moved(measured, {m: 1.0 for m in measured.values if m != ERROR}), "x", "0")
+    everything = compare.updated(
+        baseline, moved(measured, {m: 1.0 for m in measured.values if m.name not in ("error", "share")}), "x", "0"
+    )
     assert len(everything.history[0].changed) == compare.MOST_CHANGES
     assert everything.history[0].changed[-1].startswith("and ")
 
@@ -198,8 +218,8 @@ def test_a_reason_is_one_harmless_line() -> None:
 def failing(recorded: store.Result, baseline: Baseline, measured: Measured) -> store.Result:
     """More cores, fewer colours, an error that is not a number; and names that would do harm."""
     evil = 'y"]]><img src=x onerror=alert(1)>|`\x1b[31m&'
-    values = {(m._replace(of=evil) if m.of else m): v for m, v in measured.values.items()}
-    old = {(m._replace(of=evil) if m.of else m): r for m, r in baseline.metrics.items()}
+    values = {(m._replace(of=evil) if m.of == "y" else m): v for m, v in measured.values.items()}
+    old = {(m._replace(of=evil) if m.of == "y" else m): r for m, r in baseline.metrics.items()}
     values |= {CORES: 10 * values[CORES], Metric("output", evil, "error"): math.inf}
     values[Metric("cost", "", "colours")] -= 1
     comparison = compare.compare(
@@ -211,7 +231,7 @@ def failing(recorded: store.Result, baseline: Baseline, measured: Measured) -> s
 def test_text_shows_what_moved(failing: store.Result) -> None:
     text = render.text(failing)
     lines = text.splitlines()
-    assert "FAIL: 13 numbers, 2 outside, 1 better" in lines[0]
+    assert f"FAIL: {NUMBERS} numbers, 2 outside, 1 better" in lines[0]
     assert any("cost.cores" in line and "+900.0 %" in line and "WORSE" in line for line in lines)
     assert "interval" not in text and "\x1b" not in text
     assert "interval" in render.text(failing, everything=True)
@@ -220,8 +240,8 @@ def test_text_shows_what_moved(failing: store.Result) -> None:
 def test_junit_is_xml_with_a_case_per_number(failing: store.Result) -> None:
     root = xml.fromstring(junit.junit([failing], [("other.onnx", 'bad & "wrong" <\x1b>')]))
     suite, other = root.findall("testsuite")
-    assert (suite.get("tests"), suite.get("failures"), other.get("errors")) == ("13", "2", "1")
-    assert len(suite.findall("testcase")) == 13
+    assert (suite.get("tests"), suite.get("failures"), other.get("errors")) == (str(NUMBERS), "2", "1")
+    assert len(suite.findall("testcase")) == NUMBERS
     failures = {case.get("name"): case.find("failure") for case in suite.findall("testcase")}
     assert {name for name, failure in failures.items() if failure is not None} >= {"cost.cores"}
     assert "allowed" in str(failures["cost.cores"].get("message"))  # type: ignore[union-attr]
@@ -231,7 +251,7 @@ def test_markdown_is_a_table_and_nothing_else(failing: store.Result) -> None:
     text = render.markdown([failing], [("other.onnx", "bad | <b>")])
     assert "**WORSE**" in text and "<img" not in text and "<b>" not in text and "\x1b" not in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(rows) == 2 + 13
+    assert len(rows) == 2 + NUMBERS
     assert {line.replace("\\|", "").count("|") for line in rows} == {7}
 
 
@@ -270,7 +290,7 @@ def error_row(comparison: compare.Comparison) -> compare.Row:
 def without_cycles(recorded: store.Result, folder: Path) -> store.Result:
     return store.update(
         recorded.model, folder / "p.golden.toml", "no cycles",
-        options=recorded.baseline.options, run={"tokens": 6, "cycle_tokens": 0},
+        options=recorded.baseline.options, run={"tokens": 6},
     )  # fmt: skip
 
 
@@ -365,3 +385,30 @@ def test_inputs_of_zeros_are_refused(recorded: store.Result, monkeypatch: pytest
     with pytest.raises(InputError, match="all its values are zero") as caught:
         check(recorded)
     assert caught.value.code == "zero-inputs"
+
+
+def test_an_error_that_the_output_hides_fails_in_its_layer(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In fp16, one element of a bias off by a ten-thousandth: nothing for the output, far more than the kernel's
+    own rounding."""
+    from frontends.cli import toolchain
+    from runtime.image import Image, Tensor
+
+    model, path = toys / "block.onnx", tmp_path / "block.golden.toml"
+    options = {"target": "mini-32x32", "precision": "fp16"}
+    store.update(model, path, "fp16", options=options, run={"tokens": 4, "layers": True})
+    assert store.check(model, path).comparison.passed
+    compiled = toolchain.compile_model
+
+    def off(*args: Any, **kwargs: Any) -> Image:
+        image = compiled(*args, **kwargs)
+        name = next(name for name, tensor in image.tensors.items() if tensor.data.size == 256)
+        data = image.tensors[name].data.copy()
+        data.reshape(-1)[200] += 1e-4
+        return dataclasses.replace(image, tensors={**image.tensors, name: Tensor(data)})
+
+    monkeypatch.setattr(toolchain, "compile_model", off)
+    rows = {str(row.metric): row for row in store.check(model, path).comparison.rows}
+    assert not rows["output.y.error"].failed
+    assert [name for name, row in rows.items() if row.failed] == ["layer.gelu.share"]

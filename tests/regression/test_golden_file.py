@@ -105,7 +105,10 @@ def test_reading_gives_what_was_written(tmp_path: Path, seed: int) -> None:
 
 
 def _with_legal_errors(metrics: dict[Metric, Recorded]) -> dict[Metric, Recorded]:
-    """Every output has both an error that could have been accepted and an argmax."""
+    """Errors that could have been accepted; every output has one, and an argmax."""
+    for metric in metrics:
+        if metric.section == "layer":
+            metrics[metric] = Recorded(1e-3, percent(20), metrics[metric].better)
     outputs = dict.fromkeys(metric.of for metric in metrics if metric.section == "output")
     for of in outputs:
         metrics[Metric("output", of, "error")] = Recorded(1e-3, percent(100))
@@ -117,7 +120,9 @@ def test_order_depends_on_nothing_but_the_model(tmp_path: Path) -> None:
     """Sections and names as in the policy; outputs as the model has them, not by name."""
     metrics = [Metric("output", "z", "argmax"), Metric("cost", "", "colours"), Metric("output", "z", "error")]
     metrics += [Metric("output", "a", "error"), Metric("cost", "", "interval_cycles")]
+    metrics += [Metric("layer", of, name) for of in ("z", "a") for name in ("share", "error")]
     wanted = ["cost.interval_cycles", "cost.colours", "output.z.error", "output.z.argmax", "output.a.error"]
+    wanted += ["layer.z.error", "layer.a.error", "layer.z.share", "layer.a.share"]
     assert [str(metric) for metric in ordered(metrics)] == wanted
 
 
@@ -183,6 +188,11 @@ REFUSED: list[tuple[str, str, str]] = [
     ('changed = ["cost.cores 990 -> 1000"]', "changed = [" + '"x",' * 11 + "]", "at most 10"),
     ("[[history]]", "[history]", "not a list"),
     ('wsec = "0.1.0"\nchanged', f'wsec = "{"x" * 500}"\nchanged', "more than 400 characters"),
+    # layers
+    ("[[history]]", '[layer.error]\n"a.b" = { value = 0.1, worse = 0 }\n[[history]]', "outside the tolerance of fp16"),
+    ("[[history]]", '[layer.share]\n"a.b" = { value = 1.5, worse = 0 }\n[[history]]', "wrong, not a baseline"),
+    ("[[history]]", '[layer.share]\n"a.b" = { value = 0.1, worse = 0.5 }\n[[history]]', "policy is 0.4"),
+    ("[[history]]", '[layer."a.b"]\nerror = { value = 0.001, worse = 0 }\n[[history]]', "[layer] has 'a.b'"),
     # files elsewhere
     ("max_seq = 32", 'defects = "/etc/passwd"', "not in the baseline's folder"),
     ("max_seq = 32", 'constraints = "../secret"', "not in the baseline's folder"),

@@ -14,7 +14,8 @@ from frontends.cli.golden import store
 ROOT = Path(__file__).parents[2]
 TEST = """
 def test_model(wsec_golden):
-    numbers = wsec_golden("perceptron.onnx", target="mini-32x32", deterministic_limit=0.3, tokens=6, cycle_tokens=3)
+    run = dict(tokens=6, cycle_tokens=3, layers=True)
+    numbers = wsec_golden("perceptron.onnx", target="mini-32x32", deterministic_limit=0.3, **run)
     assert numbers["cost.cores"] > 100
 """
 UPDATE = "--wsec-update-golden"
@@ -76,6 +77,18 @@ def test_numbers_are_junit_properties(repository: pytest.Pytester, recorded: sto
     assert len(values) == len(recorded.measured.values)
 
 
+def test_files_are_found_from_the_test_file(repository: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    (repository.path / "dead.txt").write_text("20 20\n", encoding="utf-8")
+    repository.makepyfile(
+        'def test_model(wsec_golden):\n    wsec_golden("perceptron.onnx", target="mini-32x32", defects="dead.txt")'
+    )
+    run(repository, UPDATE, "a hole").assert_outcomes(passed=1)
+    assert 'defects = "dead.txt"' in baseline(repository).read_text(encoding="utf-8")
+    (repository.path / "elsewhere").mkdir()
+    monkeypatch.chdir(repository.path / "elsewhere")
+    run(repository, str(repository.path)).assert_outcomes(passed=1)
+
+
 def test_other_settings_than_recorded_fail(repository: pytest.Pytester, recorded: store.Result) -> None:
     baseline(repository).write_bytes(recorded.path.read_bytes())
     repository.makepyfile('def test_model(wsec_golden):\n    wsec_golden("perceptron.onnx", tokens=7)')
@@ -125,7 +138,9 @@ def test_the_plugin_costs_nothing_until_it_is_used() -> None:
     assert not done.stdout.split()
 
 
-def test_the_command_line_needs_no_pytest() -> None:
-    code = "import sys; sys.modules['pytest'] = None\nimport frontends.cli.golden.store, wsec\nwsec.main()"
-    done = subprocess.run([sys.executable, "-c", code, "golden", "--help"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and "update" in done.stdout
+def test_the_command_line_needs_neither_pytest_nor_torch(recorded: store.Result) -> None:
+    absent = "import sys\nfor name in ('pytest', 'torch', 'transformers', 'onnxscript'): sys.modules[name] = None\n"
+    command = [sys.executable, "-c", f"{absent}import wsec\nsys.exit(wsec.main())", "golden", "check", recorded.model]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "as recorded" in done.stdout

@@ -32,8 +32,8 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Run:
-    """What is executed: random inputs of `batch` sequences of `tokens` from `seed`; the first `cycle_tokens` positions'
-    worth of such inputs on the cycle machine too (0: none). `layers`: whether errors are compared layer by layer."""
+    """What is executed: random inputs of `batch` sequences of `tokens` from `seed`, and one of `cycle_tokens` on the
+    cycle machine (0: none). `layers`: whether the values inside the model are compared as well."""
 
     tokens: int = 16
     batch: int = 1
@@ -102,7 +102,9 @@ def _require_value(metric: Metric, value: float, rule: Rule, precision: str) -> 
         raise _wrong(f"{metric}: {value} is not whole")
     if rule.higher_is_better and value > 1:
         raise _wrong(f"{metric}: a share of {value} is above 1")
-    if metric.section == "output" and metric.name == "error" and value > TOLERANCES[precision]:
+    if metric.name == "share" and value > 1:
+        raise _wrong(f"{metric}: a kernel's error of {value:g} times its bound is wrong, not a baseline")
+    if metric.name == "error" and value > TOLERANCES[precision]:
         raise _wrong(
             f"{metric}: an error of {value:g} is outside the tolerance of {precision}, {TOLERANCES[precision]:g}"
         )

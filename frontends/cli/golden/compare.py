@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,15 @@ def compare(baseline: Baseline, measured: Measured) -> Comparison:
     return Comparison(tuple(rows), _notes(baseline, measured))
 
 
+def geomeans(comparisons: Iterable[Comparison]) -> dict[Metric, float]:
+    """Per number of a whole model (not of outputs and layers), new over old as geometric mean over all models."""
+    ratios: dict[Metric, list[float]] = {}
+    for row in (row for comparison in comparisons for row in comparison.rows if not row.metric.of):
+        if row.old and row.new and math.isfinite(row.new):
+            ratios.setdefault(row.metric, []).append(row.new / row.old)
+    return {metric: math.exp(math.fsum(map(math.log, found)) / len(found)) for metric, found in ratios.items()}
+
+
 def _row(metric: Metric, recorded: Recorded | None, new: float | None, limit: float) -> Row:
     """`limit`: never more than this, whatever the baseline allows."""
     if recorded is None:
@@ -75,7 +84,7 @@ def _row(metric: Metric, recorded: Recorded | None, new: float | None, limit: fl
     low, high = _allowed(recorded, rule, limit)
     if new is None:
         return Row(metric, recorded.value, None, low, high, GONE)
-    return Row(metric, recorded.value, new, low, high, _verdict(recorded.value, new, low, high, rule))
+    return Row(metric, recorded.value, new, low, high, _verdict(recorded.value, new, low, high, limit, rule))
 
 
 def _allowed(recorded: Recorded, rule: Rule, limit: float) -> tuple[float | None, float | None]:
@@ -89,12 +98,12 @@ def _allowed(recorded: Recorded, rule: Rule, limit: float) -> tuple[float | None
     return (low if math.isfinite(low) else None), (high if math.isfinite(high) else None)
 
 
-def _verdict(old: float, new: float, low: float | None, high: float | None, rule: Rule) -> str:
+def _verdict(old: float, new: float, low: float | None, high: float | None, limit: float, rule: Rule) -> str:
     if not math.isfinite(new):
         return WORSE
     below, above = low is not None and new < low, high is not None and new > high
-    if not rule.whole and new != old:  # moving by the whole tolerance is too much already
-        below, above = below or new == low, above or new == high
+    if not rule.whole and new != old:  # moving by the whole tolerance is too much already; the check knows the limit
+        below, above = below or new == low, above or (new == high and new < limit)
     if below or above:
         return WORSE if below == rule.higher_is_better else TOO_GOOD
     if new == old:

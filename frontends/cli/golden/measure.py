@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from compiler.driver import Options
 from compiler.ir.passes import Progress, no_progress
@@ -15,7 +16,7 @@ from frontends.cli.golden.baseline import Run
 from frontends.cli.golden.options import shown, with_paths
 from frontends.cli.golden.policy import Metric, rounded, rule_of
 from frontends.cli.version import VERSION
-from runtime.check import CheckReport, compare_all, random_inputs, reference, tolerance
+from runtime.check import CheckReport, Layer, compare_all, random_inputs, reference, tolerance
 from runtime.errors import NumericsError
 from runtime.image import Image
 from runtime.report import report
@@ -56,6 +57,7 @@ def measure(
     """
     compiled = Options(**with_paths(options, folder))
     image = toolchain.compile_model(model, compiled, progress=progress)
+    inside = toolchain.Inside(level="executed") if run.layers else None
     check = toolchain.check_model(
         model,
         image,
@@ -63,14 +65,15 @@ def measure(
         tokens=run.tokens,
         batch=run.batch,
         seed=run.seed,
+        inside=inside,
         threads=threads,
         progress=progress,
     )
     found: dict[Metric, float] = {}
-    errors = {Metric("output", safe(output.name), "error"): output for output in check.outputs}
-    for metric, output in errors.items():
-        found[metric] = output.max_rel
-        found[metric._replace(name="argmax")] = output.argmax_agreement
+    errors = list(_errors(check))
+    found.update((error.metric, error.value) for error in errors)
+    for output in check.outputs:
+        found[Metric("output", safe(output.name), "argmax")] = output.argmax_agreement
     found.update(_costs(image))
     if run.cycle_tokens:
         found.update(_timed(model, image, run, check, progress))
@@ -81,10 +84,40 @@ def measure(
         run=run,
         made_with={"wsec": VERSION} | {name: metadata.version(name) for name in PACKAGES},
         values={metric: rounded(value, rule_of(metric)) for metric, value in found.items()},
-        limits={metric: output.tolerance for metric, output in errors.items()},
-        outside=frozenset(metric for metric, output in errors.items() if not output.passed),
+        limits={error.metric: error.limit for error in errors},
+        outside=frozenset(error.metric for error in errors if not error.passed),
         check=check,
     )
+
+
+class _Error(NamedTuple):
+    metric: Metric
+    value: float
+    limit: float
+    passed: bool
+
+
+def _errors(check: CheckReport) -> Iterator[_Error]:
+    """Of the outputs, and of the values inside the model where they were compared."""
+    for output in check.outputs:
+        yield _Error(Metric("output", safe(output.name), "error"), output.max_rel, output.tolerance, output.passed)
+    names = _layer_names(check.layers)
+    for layer in check.layers:
+        if layer.max_rel is not None:
+            metric = Metric("layer", names[id(layer)], "error")
+            yield _Error(metric, layer.max_rel, layer.tolerance, not layer.drifted)
+        if layer.share is not None:
+            yield _Error(Metric("layer", names[id(layer)], "share"), layer.share, 1.0, not layer.wrong)
+
+
+def _layer_names(layers: Sequence[Layer]) -> dict[int, str]:
+    """By identity: what the value is for people, with its kernel where several are called the same."""
+    names = [layer.where or layer.name or layer.op for layer in layers]
+    often = {name for name, count in Counter(names).items() if count > 1}
+    return {
+        id(layer): safe(f"{name} ({layer.op})" if name in often else name)
+        for layer, name in zip(layers, names, strict=True)
+    }
 
 
 def _costs(image: Image) -> Iterator[tuple[Metric, float]]:

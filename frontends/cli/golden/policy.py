@@ -91,6 +91,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("output", "error"): _ERROR,
     ("output", "argmax"): _ARGMAX,
     ("layer", "error"): _ERROR,
+    ("layer", "share"): Rule("error of a kernel alone, of its derived bound", percent(50), percent(400), whole=False),
 }
 
 

@@ -56,7 +56,7 @@ def from_toml(data: Mapping[str, Any], folder: Path) -> Baseline:
     if data.get("schema") != SCHEMA:
         raise _bad(f"schema {safe(data.get('schema'))}; this wsec reads {SCHEMA}")
     options = _options(_dict(data, "options"), folder)
-    metrics = dict(_metrics(data))
+    metrics = {metric: _read_recorded(metric, entry) for metric, entry in _metrics(data)}
     if not any(metric.section == "output" for metric in metrics):
         raise _bad("there is no [output] with an error: it would hold no numbers")
     for metric, recorded in metrics.items():
@@ -104,23 +104,25 @@ def _run(given: Mapping[str, Any]) -> Run:
     return Run(**values)
 
 
-def _metrics(data: Mapping[str, Any]) -> Iterator[tuple[Metric, Recorded]]:
-    for section, name in RULES:
+def _metrics(data: Mapping[str, Any]) -> Iterator[tuple[Metric, Any]]:
+    """Every metric of the file with what stands there for it; see `writing` for which is in which table."""
+    for section in dict.fromkeys(section for section, _ in RULES):
         table = _dict(data, section) if section in data else {}
-        known = {other for one, other in RULES if one == section}
-        if section not in ("output", "layer"):
-            _only(table, known, f"[{section}]")
-            if name in table:
-                metric = Metric(section, "", name)
-                yield metric, _read_recorded(metric, table[name])
+        names = {name for other, name in RULES if other == section}
+        if section == "output":
+            for of in table:
+                inner = _dict(table, of)
+                _only(inner, names, f"[output.{safe(of)}]")
+                if names - inner.keys():
+                    raise _bad(f"[output.{safe(of)}] has no {min(names - inner.keys())}")
+                yield from ((Metric(section, safe(of), name), entry) for name, entry in inner.items())
             continue
-        for of in table:
-            inner = _dict(table, of)
-            _only(inner, known, f"[{section}.{safe(of)}]")
-            if name not in inner:
-                raise _bad(f"[{section}.{safe(of)}] has no {name}")
-            metric = Metric(section, safe(of), name)
-            yield metric, _read_recorded(metric, inner[name])
+        _only(table, names, f"[{section}]")
+        if section == "layer":
+            for name in table:
+                yield from ((Metric(section, safe(of), name), entry) for of, entry in _dict(table, name).items())
+            continue
+        yield from ((Metric(section, "", name), entry) for name, entry in table.items())
 
 
 def _read_recorded(metric: Metric, entry: Any) -> Recorded:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from frontends.cli.golden.compare import SAME, Comparison, Row
+from frontends.cli.golden.compare import SAME, Comparison, Row, geomeans
 from frontends.cli.golden.policy import rule_of
 from frontends.cli.golden.store import Result
 from runtime.text import safe, table
@@ -30,6 +30,16 @@ def text(result: Result, *, everything: bool = False, advice: bool = True) -> st
         why = "better than recorded; to hold it" if comparison.passed else "if it is meant to be"
         parts.append(f"{why}: wsec golden update {safe(result.model)} --reason TEXT")
     return "\n".join(parts)
+
+
+def together(results: Sequence[Result]) -> str:
+    """What several models come to as a whole; empty if nothing moved, or there is only one."""
+    means = geomeans(result.comparison for result in results)
+    moved = {metric: mean for metric, mean in means.items() if abs(mean - 1) >= 5e-5}  # else two digits show nothing
+    if len(results) < 2 or not moved:
+        return ""
+    rows = [(str(metric), f"{100 * (mean - 1):+.2f} %") for metric, mean in moved.items()]
+    return f"{len(results)} models together\n{table(('', 'geometric mean'), rows)}"
 
 
 def headline(result: Result) -> str:

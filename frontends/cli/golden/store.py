@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from compiler.ir.passes import Progress, no_progress
+from frontends.cli.arguments import require_folder
 from frontends.cli.golden.baseline import Baseline, Run, reason_text
 from frontends.cli.golden.compare import Comparison, compare, updated
 from frontends.cli.golden.measure import Measured, measure
 from frontends.cli.golden.options import DEFAULTS, inside, is_file, shown
 from frontends.cli.golden.reading import read_baseline
-from frontends.cli.golden.writing import write_baseline
+from frontends.cli.golden.writing import ordered, write_baseline
 from frontends.cli.version import VERSION
 from runtime.errors import InputError, NumericsError, UsageError
 
@@ -83,10 +84,11 @@ def update(
 ) -> Result:
     """Accept what the model comes to now. `options` and `run` hold what is to change; the rest stays as recorded.
 
-    The file is written only if something changed. Raises InputError without a reason, for a malformed baseline and for
-    files that do not lie in the baseline's folder; NumericsError if the numbers are outside the tolerance.
+    The file is written only if something changed. Raises InputError without a reason, without a folder for the file,
+    for a malformed baseline and for files that do not lie with it; NumericsError if numbers are outside the tolerance.
     """
     reason = reason_text(reason)
+    require_folder(path)
     old = read_baseline(path) if path.exists() else None
     wanted = settings(old, options, run, path.parent)
     measured = measure(model, *wanted, folder=path.parent, threads=threads, progress=progress)
@@ -124,12 +126,11 @@ def settings(
 
 
 def require_numbers(model: Path, measured: Measured) -> None:
-    """Raises NumericsError if an output is outside the tolerance of the check: no reason makes wrong numbers right."""
-    for output in measured.check.outputs:
-        if not output.passed:
-            raise NumericsError(
-                f"output {output.name}: error {output.max_rel:.2e}, allowed {output.tolerance:.0e}; nothing is written",
-                code="outside-tolerance",
-                where=str(model),
-                hint="wsec check shows more; a baseline is for numbers that are right",
-            )
+    """Raises NumericsError if an error is outside the tolerance of the check: no reason makes wrong numbers right."""
+    for metric in ordered(measured.outside):
+        raise NumericsError(
+            f"{metric} is {measured.values[metric]:.2e}, allowed {measured.limits[metric]:.0e}; nothing is written",
+            code="outside-tolerance",
+            where=str(model),
+            hint="`wsec check --layers` shows where the error enters; a baseline is for numbers that are right",
+        )

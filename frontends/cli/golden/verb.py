@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from frontends.cli.golden.store import Result
 
 DESCRIPTION = """\
-Hold what a model came to: its errors against onnxruntime, predicted cycles, cores, memory, links, colours and the
-searches' gaps, and, where asked, cycles of the cycle machine. Each model has a text file with the numbers, how much
-worse each may become, the options they were measured with, and the reason of the last change.
+Hold what a model came to: its errors against onnxruntime, predicted cycles, cores, memory, links, colours, the
+searches' gaps, and, where asked, the error of every kernel (--layers) and measured cycles (--cycle-tokens). Each model
+has a text file with the numbers, how much worse each may become, the options they were measured with, and the reason of
+the last change.
 
   wsec golden update model.onnx --target mini-64x64 --reason "first baseline"
   wsec golden check model.onnx
@@ -58,6 +59,9 @@ def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     update.add_argument("--seed", type=int, metavar="N", help="of the random inputs (0)")
     update.add_argument(
         "--cycle-tokens", type=int, metavar="N", help="hold the measured cycles of N tokens too; 0: do not (0)"
+    )
+    update.add_argument(
+        "--layers", action=argparse.BooleanOptionalAction, default=None, help="hold every kernel's error too (no)"
     )
     add_compiler_options(update, seed=False)
 
@@ -94,6 +98,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
             console.out(_told(args, result, render.text(result, everything=args.what == "diff")))
     if args.json:
         console.json(_json(outcome))
+    elif whole := render.together(outcome.results):
+        console.out(whole)
     _write(args, outcome)
     return _exit_code(args, outcome)
 
@@ -103,7 +109,7 @@ def _action(args: argparse.Namespace, console: Console) -> Callable[[Path, Path]
 
     if args.what != "update":
         return lambda model, path: store.check(model, path, threads=args.threads, progress=console.progress)
-    names = ("tokens", "batch", "seed", "cycle_tokens")
+    names = ("tokens", "batch", "seed", "cycle_tokens", "layers")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     for name in ("seed", "cycle_tokens"):
         if given.get(name, 0) < 0:
@@ -123,13 +129,20 @@ def _told(args: argparse.Namespace, result: Result, text: str) -> str:
 
 def _json(outcome: Outcome) -> dict[str, Any]:
     from frontends.cli.golden import render
+    from frontends.cli.golden.compare import geomeans
 
     errors = [
         {"model": str(model), "passed": False, "error": {"code": error.code, "message": error.message}}
         for model, error in outcome.errors
     ]
     models = [*map(render.to_json, outcome.results), *errors]
-    return {"schema": render.SCHEMA, "passed": all(model["passed"] for model in models), "models": models}
+    means = geomeans(result.comparison for result in outcome.results)
+    return {
+        "schema": render.SCHEMA,
+        "passed": all(model["passed"] for model in models),
+        "geometric_means": {str(metric): mean for metric, mean in means.items()},
+        "models": models,
+    }
 
 
 def _write(args: argparse.Namespace, outcome: Outcome) -> None:

@@ -54,10 +54,17 @@ def _entries(entries: Mapping[str, Any]) -> str:
 def _metric_tables(metrics: Mapping[Metric, Recorded]) -> Iterator[str]:
     tables: dict[str, list[str]] = {}
     for metric in ordered(metrics):
-        head = f"{metric.section}.{_key(metric.of)}" if metric.of else metric.section
-        tables.setdefault(head, []).append(f"{metric.name} = {_recorded(metrics[metric])}\n")
+        head, key = _place(metric)
+        tables.setdefault(head, []).append(f"{key} = {_recorded(metrics[metric])}\n")
     for head, lines in tables.items():
         yield f"[{head}]\n{''.join(lines)}"
+
+
+def _place(metric: Metric) -> tuple[str, str]:
+    """Table and key. There are few outputs with some numbers each, and many layers with a few: those are by number."""
+    if metric.section == "layer":
+        return f"layer.{metric.name}", _key(metric.of)
+    return (f"{metric.section}.{_key(metric.of)}" if metric.of else metric.section), metric.name
 
 
 def ordered(metrics: Iterable[Metric]) -> list[Metric]:
@@ -67,7 +74,12 @@ def ordered(metrics: Iterable[Metric]) -> list[Metric]:
     sections = {section: number for number, (section, _) in reversed(list(enumerate(RULES)))}
     given = list(metrics)
     place = {metric.of: number for number, metric in reversed(list(enumerate(given)))}
-    return sorted(given, key=lambda m: (sections[m.section], place[m.of], rank[m.section, m.name]))
+
+    def key(metric: Metric) -> tuple[int, int, int]:
+        of, name = place[metric.of], rank[metric.section, metric.name]
+        return (sections[metric.section], *((name, of) if metric.section == "layer" else (of, name)))
+
+    return sorted(given, key=key)
 
 
 def _recorded(recorded: Recorded) -> str:
