@@ -6,6 +6,7 @@ another thread that sees the stored value.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from numba import types
@@ -13,6 +14,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 _BYTES = 8  # of an item; arrays are aligned to at least that
+
+# Lets another thread have the processor, if one waits for it.
+give_way = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32())
 
 
 def _item(context: Any, builder: Any, array_type: Any, array: Any, row: Any, column: Any) -> Any:

@@ -102,7 +102,7 @@ class Session:
         if self._engine == "functional":
             return Machine(self.image, self._threads, self._tap)
         if self._engine == "cycle":
-            return CycleMachine(self.image)
+            return CycleMachine(self.image, self._threads)
         raise UsageError(f"no engine {self._engine!r}; there are: functional, cycle", code="bad-engine")
 
     def run(self, *, progress: Progress | None = None, engine: str | None = None, **inputs: Any) -> dict[str, Array]:

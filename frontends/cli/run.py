@@ -23,8 +23,8 @@ DESCRIPTION = """\
 Execute every core's program on the given inputs, and write the outputs by name to a .npz file. The image says which
 inputs it takes: `wsec inspect model.wse`.
 
---engine cycle executes the same image to the same bits cycle by cycle, on one thread, and says how many each token
-took, what the kernels' busiest cores did with them, and which queues and links were full."""
+--engine cycle executes the same image to the same bits cycle by cycle and says how many each token took, what the
+kernels' busiest cores did with them, and which queues and links were full. A trace is made on one thread."""
 
 TOP = 10
 FOREVER = 1 << 60

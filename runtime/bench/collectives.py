@@ -33,7 +33,8 @@ def _stage(layout: Layout, place: Place, stage: Stage, words: int) -> list[Instr
     return body
 
 
-def _planned(plan: Plan, words: int, base: Target) -> Layout:
+def planned(plan: Plan, words: int, base: Target) -> Layout:
+    """Cores that carry out a plan on vectors of so many words."""
     layout = vector_layout(plan.cols, plan.rows, words, base)
     for colour, source, reader in plan.wires:
         layout.line(colour, source, reader)
@@ -46,7 +47,7 @@ def _planned(plan: Plan, words: int, base: Target) -> Layout:
 
 
 def _reduce(plan: Plan, words: int, base: Target) -> dict[str, Any]:
-    measured = Measured(_planned(plan, words, base).image())
+    measured = Measured(planned(plan, words, base).image())
     root = plan.root[1] * plan.cols + plan.root[0]
     check(measured.memory(root, DATA, words), total(plan.cols * plan.rows, words))
     return {"cycles": int(measured.ends()[root]) - measured.startup, **measured.report()}

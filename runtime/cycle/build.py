@@ -31,6 +31,7 @@ from runtime.cycle.state import (
     K_SLOT,
     K_TASKS,
     K_TRACED,
+    LINE,
     LINKS,
     LOG_COLUMNS,
     N_COLUMNS,
@@ -45,8 +46,8 @@ from runtime.cycle.state import (
     T_TIME,
     TIMED_RING_COLUMNS,
     TIMED_TASK_COLUMNS,
-    WHEEL,
-    Clock,
+    Clocks,
+    lines,
 )
 from runtime.encode import DST, END, ENDLOOP, FIFO, IN, KIND, OP, OPERAND, OPERANDS, OUT, VECTOR, Code
 from runtime.errors import IllegalImageError
@@ -152,8 +153,9 @@ def _costs(code: Code, target: Target) -> Array:
     return table
 
 
-def build(loaded: Loaded) -> tuple[State, Clock]:
-    """The state with what time adds to it, and the clock at cycle 0, all tasks about to start."""
+def build(loaded: Loaded) -> tuple[State, Clocks]:
+    """The state with what time adds to it, and the clock at cycle 0, all tasks about to start, not yet divided (see
+    `runtime.cycle.divide`)."""
     image, target = loaded.image, loaded.image.target
     window = fabric.window_of(target)
     _, outputs = fabric.tables(image, window)
@@ -177,7 +179,7 @@ def build(loaded: Loaded) -> tuple[State, Clock]:
     stages = _walk(sources, outputs, queues, ends, _STEPS, number, stack, node, fan, state.ring, joins)
     # Sources come after the stages, each with one fan: the stage of its own router.
     fans = int(node[:stages, D_FANS].sum())
-    node, fan = node[: stages + len(sources)], fan[: fans + len(sources)]
+    node, fan = _padded(node[: stages + len(sources)]), fan[: fans + len(sources)]
     node[stages:, D_FIRST], node[stages:, D_FANS] = fans + np.arange(len(sources)), 1
     node[stages:, D_COLOUR], node[stages:, D_FEEDER] = sources[:, 2], -1
     from_source = node[:stages, D_FEEDER] < -1
@@ -192,30 +194,43 @@ def build(loaded: Loaded) -> tuple[State, Clock]:
     fan[len(fan) - len(hosts) :, F_LINK] = routers * LINKS + np.arange(len(hosts))
     link = np.zeros((routers * LINKS + len(hosts), 2), np.int32)
     rings = len(state.ring)
-    now = np.zeros(NOW, np.int64)
-    now[P_RAMP : P_RAMP + 13] = (
+    now = np.zeros((1, NOW), np.int64)
+    now[0, P_RAMP : P_RAMP + 13] = (
         *(target.ramp_cycles, target.hop_cycles, target.branch_cycles, depth, target.memory_banks),
         *(stages, stages + len(senders), rings, rings - len(senders)),
-        *(len(state.task) - len(loaded.lanes_in) - len(loaded.lanes_out), len(loaded.lanes_in)),
-        *(len(state.task) - len(loaded.lanes_out), round(FINE / target.host_words_per_cycle)),
+        *(len(state.task) - len(loaded.lanes_in) - len(loaded.lanes_out), len(state.task) - len(loaded.lanes_out)),
+        *(round(FINE / target.host_words_per_cycle), len(node)),
     )
-    now[N_FROM], now[N_COLUMNS] = NO_TRACE, window.width
+    now[0, [N_FROM, N_COLUMNS]] = NO_TRACE, window.width
     capacity = 1 + rings + (stages if target.hop_cycles > 1 else 0)
-    clock = Clock(
+    nothing = np.zeros(0, np.int32)
+    clock = Clocks(
         now=now,
-        wheel=np.full(WHEEL, -1, np.int64),
+        wheel=nothing,
+        cores=nothing,
+        nodes=nothing,
+        touched=nothing,
+        events=np.zeros((1, 1 << max(target.ramp_cycles, target.hop_cycles).bit_length(), capacity, 3), np.int32),
+        lanes=nothing,
+        boxes=nothing,
+        pace=nothing,
         core=_cores(state.task[:, T_CORE], len(state.core), loaded.cores),
-        cores=np.zeros((2, len(state.core)), np.int32),
-        nodes=np.zeros((2, len(node)), np.int32),
-        touched=np.zeros(min(len(link), len(fan)), np.int32),
         node=node,
         fan=fan,
         link=link,
-        events=np.zeros((1 << max(target.ramp_cycles, target.hop_cycles).bit_length(), capacity, 3), np.int32),
         received=np.zeros(1, np.int64),
         log=np.full((1, LOG_COLUMNS), -1, np.int64),
     )
     return state, clock
+
+
+def _padded(table: Array) -> Array:
+    """The table with rows of whole cache lines."""
+    items = LINE // table.itemsize
+    rows, columns = table.shape
+    padded = lines((rows, -(-columns // items) * items), table.dtype.type)
+    padded[:, :columns] = table
+    return padded
 
 
 def _join(node: Array, joins: Array, stages: int) -> None:
@@ -234,18 +249,19 @@ def _join(node: Array, joins: Array, stages: int) -> None:
 def _timed(state: State, costs: Array, target: Target) -> State:
     """The state with the columns of `runtime.cycle.state`; what is shared stays shared."""
     tasks, rings = len(state.task), len(state.ring)
-    task = np.zeros((tasks, TIMED_TASK_COLUMNS), np.int64)
+    task = lines((tasks, TIMED_TASK_COLUMNS), np.int64)
     task[:, : state.task.shape[1]] = state.task
     task[:, T_TIME] = np.where(task[:, T_CORE] >= 0, target.activation_cycles, 0)
     task[:, [T_FIRST_WORD, T_FIRST_END, T_LAST_END]] = -1
-    ring = np.zeros((rings, TIMED_RING_COLUMNS), np.int64)
+    ring = lines((rings, TIMED_RING_COLUMNS), np.int64)
     ring[:, : state.ring.shape[1]] = state.ring
     ring[:, R_FEEDER] = -1
-    return state._replace(code=np.concatenate([state.code, costs], axis=1), task=task, ring=ring)
+    code = np.concatenate([state.code, costs], axis=1)
+    return state._replace(code=code, task=task, ring=ring, reg=_padded(state.reg))
 
 
 def _cores(owner: Array, units: int, cores: int) -> Array:
-    table = np.zeros((units, CLOCK_COLUMNS), np.int64)
+    table = lines((units, CLOCK_COLUMNS), np.int64)
     count = np.bincount(owner, minlength=units)
     table[:, K_FIRST], table[:, K_TASKS] = np.cumsum(count) - count, count
     table[cores:, K_TASKS] = 0  # the host's lanes are nodes

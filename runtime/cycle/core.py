@@ -39,6 +39,7 @@ from runtime.cycle.state import (
     NO_WAVELET,
     P_BANKS,
     P_BRANCH,
+    P_PART,
     T_ENDS,
     T_FIRST_END,
     T_LAST_END,
@@ -90,7 +91,7 @@ def _in_memory(s: State, y: Clock, t: Int, c: Int, pc: Int) -> tuple[Int, Int, I
     """Execute a vector row on memory alone: (fault, value, cycles, of which for banks)."""
     moved = False
     if s.code[pc, OP] == AXPY:
-        fault, value = axpy_row(s, 0, t, c, pc)
+        fault, value = axpy_row(s, y.now[P_PART], t, c, pc)
         moved = fault == OK
         if fault and fault != OVERLAP:
             return fault, value, 0, 0
@@ -100,9 +101,9 @@ def _in_memory(s: State, y: Clock, t: Int, c: Int, pc: Int) -> tuple[Int, Int, I
     if fault:
         return fault, value, 0, 0
     if length and not moved:
-        perform(s, 0, pc, 0, length, length, d_kind, dst, d_step, a_kind, a, a_step, b_kind, b, b_step)
+        perform(s, y.now[P_PART], pc, 0, length, length, d_kind, dst, d_step, a_kind, a, a_step, b_kind, b, b_step)
         if s.code[pc, FN] == FN_FMAC:
-            s.stats[0, S_MACS] += length
+            s.stats[y.now[P_PART], S_MACS] += length
     element = s.code[pc, C_ELEMENT]
     if element:
         return OK, 0, length * element, 0
@@ -183,7 +184,7 @@ def _issue(s: State, y: Clock, c: Int, t: Int, at: Int) -> tuple[Int, Int]:
             return SPINS, 0
         s.task[t, T_MOVED] = 0
         s.task[t, T_PC] = s.code[pc, TARGET]
-        s.stats[0, S_INSTRUCTIONS] += 1
+        s.stats[y.now[P_PART], S_INSTRUCTIONS] += 1
         if s.task[t, T_ENDS] == 0:
             s.task[t, T_FIRST_END] = at
         s.task[t, T_ENDS] += 1
@@ -196,7 +197,7 @@ def _issue(s: State, y: Clock, c: Int, t: Int, at: Int) -> tuple[Int, Int]:
             return fault, value
         taken = op == IFZERO and s.task[t, T_PC] != pc + 1
         s.task[t, T_TIME] = at + (y.now[P_BRANCH] if taken else s.code[pc, C_SETUP])
-        s.stats[0, S_INSTRUCTIONS] += 1
+        s.stats[y.now[P_PART], S_INSTRUCTIONS] += 1
         return OK, 0
     if s.task[t, T_READY] == 0 and s.code[pc, C_SETUP] > 0:
         s.task[t, T_READY] = 1
@@ -225,7 +226,7 @@ def _issue(s: State, y: Clock, c: Int, t: Int, at: Int) -> tuple[Int, Int]:
             y.core[c, K_SPENT + BUSY] -= waits
     s.task[t, T_PC] = pc + 1
     s.task[t, T_READY] = 0
-    s.stats[0, S_INSTRUCTIONS] += 1
+    s.stats[y.now[P_PART], S_INSTRUCTIONS] += 1
     return OK, 0
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.cycle.state import N_CYCLE, Clock
+from runtime.cycle.state import N_CYCLE, Clocks
 from runtime.cycle.waits import Waits
 from runtime.deadlock import lane_lines
 from runtime.errors import DeadlockError
@@ -41,13 +41,13 @@ class _Story:
         return not self.closed, self.tasks[0] if self.closed else self.tasks[-1]
 
 
-def deadlock_error(loaded: Loaded, state: State, clock: Clock, sent: Array, wanted: Array) -> DeadlockError:
+def deadlock_error(loaded: Loaded, state: State, clock: Clocks, sent: Array, wanted: Array) -> DeadlockError:
     """The error that tells it. sent, wanted: words of each input and output lane in this call."""
     waits = Waits(loaded, state, clock, sent, wanted)
     lanes = lane_lines(waits.loaded, loaded.receivers, "out", wanted)
     lanes += lane_lines(waits.loaded, loaded.senders, "in", sent)
     inside = np.flatnonzero(((state.task[:, T_MOVED] > 0) | (state.task[:, T_DONE] > 0)) & (state.task[:, T_WAIT] >= 0))
-    lines = [f"nothing can ever move again after cycle {clock.now[N_CYCLE]:,}"]
+    lines = [f"nothing can ever move again after cycle {clock.now[:, N_CYCLE].max():,}"]
     lines += [f"  {line}" for line in _cut(lanes)]
     lines += [f"    {line}" for lane in waits.missing_lanes()[:1] for line in waits.of_lane(lane).lines]
     if len(inside):

@@ -4,12 +4,19 @@ A cycle: words come off the ramps; host lanes offer words; cores issue; routers 
 their own queues, and routers judge room by the state before anything moves, so the order among cores and among routers
 does not matter. Where nothing is listed, the clock jumps. Where no event, timer or host word is ahead either, nothing
 can ever move again: the machine is at rest, or deadlocked.
+
+Parts (`runtime.cycle.divide`) meet after every cycle in which any of them has something to do. What a part tells
+another in a cycle, that one hears at the beginning of the next, which is when it would have seen it by itself; so the
+number of parts changes nothing, nor does it matter whether threads run them side by side or one runs them in turn.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from runtime.atomics import give_way, load_acquire, store_release
 from runtime.cycle import network
 from runtime.cycle.core import NEVER, step
 from runtime.cycle.lists import clear_timer, list_core, list_node
@@ -18,16 +25,20 @@ from runtime.cycle.state import (
     E_RING,
     E_RIPE,
     FINE,
+    N_AT,
     N_CORES,
     N_CYCLE,
     N_EVENTS,
     N_FAULT,
     N_INTO,
     N_NODES,
+    N_OWN,
+    N_SENT,
     N_TIMERS,
+    N_TURN,
+    NEXT,
     P_GAP,
     P_LANES,
-    P_LANES_IN,
     P_OUT,
     P_SENDERS,
     P_SOURCES,
@@ -35,6 +46,7 @@ from runtime.cycle.state import (
     T_TIME,
     WHEEL,
     Clock,
+    Clocks,
 )
 from runtime.cycle.words import put_word, wake_task
 from runtime.jit import entry, inlined, merged
@@ -55,6 +67,8 @@ from runtime.state import (
 )
 
 Int = Any  # inside compiled code: a 64-bit integer
+STOP = np.int64(-1)
+PATIENCE = 10_000  # looks at another part's pace before its thread may not have a processor; some microseconds
 
 
 @inlined
@@ -97,7 +111,8 @@ def _offers(s: State, y: Clock, lane: Int) -> Any:
 @inlined
 def _host(s: State, y: Clock, at: Int) -> None:
     """Host lanes whose time has come offer their next word."""
-    for lane in range(y.now[P_LANES_IN]):
+    for i in range(1, y.lanes[0] + 1):
+        lane = y.lanes[i]
         t, n = y.now[P_SENDERS] + lane, y.now[P_LANES] + lane
         if _offers(s, y, lane) and s.task[t, T_TIME] <= at * FINE:
             y.node[n, D_HERE] = 1
@@ -128,7 +143,8 @@ def _next_cycle(s: State, y: Clock, at: Int) -> Int:
     if y.now[N_CORES + half] or y.now[N_NODES + half]:
         return at + 1
     soonest = NEVER
-    for lane in range(y.now[P_LANES_IN]):
+    for i in range(1, y.lanes[0] + 1):
+        lane = y.lanes[i]
         if _offers(s, y, lane):
             due = (s.task[y.now[P_SENDERS] + lane, T_TIME] + FINE - 1) // FINE
             soonest = min(soonest, max(at + 1, due))
@@ -146,27 +162,77 @@ def _next_cycle(s: State, y: Clock, at: Int) -> Int:
     return soonest
 
 
+@merged
+def _cycle(s: State, y: Clock, at: Int) -> Int:
+    """One cycle of one part. The next cycle in which it has something to do, or another one because of it; STOP after a
+    fault."""
+    y.now[N_INTO] = at & 1
+    network.exchange(y, at)
+    if y.now[N_OWN] > at and y.now[N_NODES + (at & 1)] == 0:
+        return y.now[N_OWN]
+    y.now[N_CYCLE] = at
+    _events(s, y, at)
+    _host(s, y, at)
+    _cores(s, y, at)
+    network.ask(s, y)
+    y.now[N_INTO] = (at + 1) & 1
+    network.commit(s, y)
+    y.now[N_OWN] = _next_cycle(s, y, at)
+    if y.now[N_FAULT + X_CODE]:
+        return STOP
+    return at + 1 if y.now[N_SENT] else y.now[N_OWN]
+
+
+@inlined
+def _meet(w: Clocks, first: Int, last: Int, turn: Int) -> Int:
+    """Wait until all parts have ended `turn` cycles: the next one. Parts first..last - 1 are this thread's."""
+    parts = len(w.now)
+    soonest = NEVER
+    for p in range(parts):
+        looks = 0
+        while (p < first or p >= last) and load_acquire(w.pace, p, 0) < turn:
+            looks += 1
+            if looks > PATIENCE:
+                if load_acquire(w.pace, parts, 0):
+                    return STOP
+                give_way()
+        soonest = min(soonest, w.pace[p, NEXT + (turn & 1)])
+    return soonest
+
+
+@inlined
+def _part(w: Clocks, p: Int) -> Clock:
+    return Clock(
+        w.now[p], w.wheel[p], w.cores[p], w.nodes[p], w.touched[p], w.events[p], w.lanes[p],
+        w.core, w.node, w.fan, w.link, w.boxes, w.received, w.log,
+    )  # fmt: skip
+
+
 @entry
-def run(s: State, y: Clock, cycles: Int) -> Int:
-    """Run up to `cycles` cycles, not counting jumps. 1 if nothing can ever move again or there is a fault, else 0."""
+def run(s: State, w: Clocks, first: Int, last: Int, cycles: Int) -> Int:
+    """Run parts first..last - 1 for up to `cycles` cycles, not counting jumps, while other threads run the others.
+
+    1 if nothing can ever move again or there is a fault, else 0.
+    """
+    at, turn = w.now[first, N_AT], w.now[first, N_TURN]
+    following = at
     for _ in range(cycles):
-        at = y.now[N_CYCLE]
-        y.now[N_INTO] = at & 1
-        _events(s, y, at)
-        _host(s, y, at)
-        _cores(s, y, at)
-        network.ask(s, y)
-        y.now[N_INTO] = (at + 1) & 1
-        network.commit(s, y)
-        following = _next_cycle(s, y, at)
-        if y.now[N_FAULT + X_CODE] or following == NEVER:
-            return 1
-        y.now[N_CYCLE] = following
-    return 0
+        turn += 1
+        for p in range(first, last):
+            w.pace[p, NEXT + (turn & 1)] = _cycle(s, _part(w, p), at)
+            store_release(w.pace, p, 0, turn)
+        following = _meet(w, first, last, turn)
+        if following in (STOP, NEVER):
+            break
+        at = following
+    for p in range(first, last):
+        w.now[p, N_AT], w.now[p, N_TURN] = at, turn
+    return 1 if following in (STOP, NEVER) else 0
 
 
 @entry
-def start(y: Clock, units: Any) -> None:
-    """List cores for cycle 0."""
+def start(w: Clocks, p: Int, units: Any) -> None:
+    """List cores of a part for cycle 0."""
+    y = _part(w, p)
     for c in units:
         list_core(y, c, 0)

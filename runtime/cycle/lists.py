@@ -1,4 +1,5 @@
-"""Who has something to do and when: lists for the cycle at hand and the next, timers, events a few cycles ahead.
+"""Who has something to do and when: lists for the cycle at hand and the next, timers, events a few cycles ahead, and
+what other parts are told.
 
 Lists have no meaningful order: nothing the engine computes depends on it.
 """
@@ -14,12 +15,15 @@ from runtime.cycle.state import (
     K_NEXT,
     K_PREVIOUS,
     K_SLOT,
+    N_BOX,
     N_CORES,
     N_CYCLE,
     N_EVENTS,
     N_INTO,
     N_NODES,
+    N_SENT,
     N_TIMERS,
+    P_PART,
     WHEEL,
     Clock,
 )
@@ -87,3 +91,12 @@ def add_event(y: Clock, at: Int, kind: Int, number: Int, word: Int) -> None:
     y.events[slot, 0, 0] = place
     y.events[slot, place, 0], y.events[slot, place, 1], y.events[slot, place, 2] = kind, number, word
     y.now[N_EVENTS] += 1
+
+
+@inlined
+def post(y: Clock, part: Int, number: Int, word: Int) -> None:
+    """Tell another part: a word comes to its stage `number`, or (-1 - ghost) a ghost of its has one word less."""
+    y.now[N_SENT] = 1
+    box = y.boxes[y.now[N_BOX], y.now[P_PART], part]
+    place = box[0, 0] + 1
+    box[0, 0], box[place, 0], box[place, 1] = place, number, word

@@ -1,4 +1,4 @@
-"""The cycle machine: the functional machine's interface, with a clock. It runs on one thread."""
+"""The cycle machine: the functional machine's interface, with a clock."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 from runtime.cycle import engine
 from runtime.cycle.build import build
 from runtime.cycle.deadlock import deadlock_error
+from runtime.cycle.divide import divide
 from runtime.cycle.network import TWO_INPUTS
 from runtime.cycle.state import (
     D_COLOUR,
@@ -14,12 +15,15 @@ from runtime.cycle.state import (
     D_HERE,
     F_LINK,
     FINE,
+    K_LISTED,
     K_SINCE,
     K_SPENT,
     L_WORDS,
     LINKS,
+    N_AT,
     N_CYCLE,
     N_FAULT,
+    N_OWN,
     R_HIGH,
     T_ENDS,
     T_FIRST_END,
@@ -27,6 +31,7 @@ from runtime.cycle.state import (
     T_LAST_END,
     T_TIME,
 )
+from runtime.cycle.threads import Runner
 from runtime.fabric import window_of
 from runtime.faults import MachineFault
 from runtime.image import Image
@@ -46,27 +51,31 @@ from runtime.state import (
     X_TASK,
 )
 
-CYCLES = 1 << 14  # executed between two reports of progress
-
 
 class CycleMachine:
-    """Executes an image cycle by cycle; `clock` tells where time went.
+    """Executes an image cycle by cycle with up to `threads` threads; `clock` tells where time went. Neither bits nor
+    cycles depend on the number of threads.
 
     merge: routes of one colour may run into one another. Whether their words meet, which is a fault, is a question of
     time, and results may be, too; so compiled programs never need it.
     Raises InputError, IllegalImageError or MachineFault if the image cannot be loaded.
     """
 
-    def __init__(self, image: Image, *, merge: bool = False) -> None:
+    def __init__(self, image: Image, threads: int = 2, *, merge: bool = False) -> None:
         self.loaded: Loaded = load(image, 1, timed=True, merge=merge)
         self.state, self.clock = build(self.loaded)
         self.began = 0
-        self._start()
+        self._runner: Runner | None = None  # until it has run
+        self.divide(threads)
 
-    def _start(self) -> None:
-        """Every core that has a task starts it at cycle 0."""
-        units = np.unique(self.state.task[: len(self.state.task) - self._lanes, T_CORE])
-        engine.start(self.clock, units)
+    def divide(self, threads: int) -> None:
+        """Run with up to so many threads from now on; the machine is at rest or has not begun."""
+        self.state, self.clock, part = divide(self.loaded, self.state, self.clock, threads)
+        self.clock.core[:, K_LISTED] = -1
+        if self._runner is None:  # every core that has a task starts it at cycle 0
+            units = np.unique(self.state.task[: len(self.state.task) - self._lanes, T_CORE])
+            for p in range(len(self.clock.now)):
+                engine.start(self.clock, p, units[part[units] == p])
 
     @property
     def _lanes(self) -> int:
@@ -75,7 +84,7 @@ class CycleMachine:
     @property
     def cycle(self) -> int:
         """The cycle the machine has come to."""
-        return int(self.clock.now[N_CYCLE])
+        return int(self.clock.now[:, N_CYCLE].max())
 
     def begin(self) -> None:
         """Count cycles, words and marks from now on; the machine is at rest."""
@@ -116,12 +125,17 @@ class CycleMachine:
         return self.cycle
 
     def _run(self, progress: Progress | None, wanted: int) -> None:
-        task, receivers = self.state.task, self.loaded.receivers
+        task, receivers, now = self.state.task, self.loaded.receivers, self.clock.now
         first = task[receivers, T_NEXT].sum()
-        while not engine.run(self.state, self.clock, CYCLES):
+
+        def report() -> None:
             if progress is not None:
                 progress(int(task[receivers, T_NEXT].sum() - first), wanted)
-        if self.clock.now[N_FAULT + X_CODE]:
+
+        now[:, [N_AT, N_OWN]] = self.cycle
+        self._runner = self._runner or Runner()
+        self._runner.run(self.state, self.clock, report)
+        if now[:, N_FAULT + X_CODE].any():
             raise self._fault()
 
     def _unfinished(self) -> bool:
@@ -132,7 +146,9 @@ class CycleMachine:
         return bool(left.any() or waits or self.clock.node[:, D_HERE].any())
 
     def _fault(self) -> MachineFault:
-        fault = self.clock.now[N_FAULT:]
+        """The fault of the first task that has one."""
+        faults = self.clock.now[self.clock.now[:, N_FAULT + X_CODE] > 0, N_FAULT:]
+        fault = faults[np.argmin(faults[:, X_TASK])]
         if fault[X_CODE] == TWO_INPUTS:
             return self._two_inputs(int(fault[X_TASK]))
         # A core with one task may be ahead of the clock; its task's time is then that of the row at fault.

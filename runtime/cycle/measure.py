@@ -120,7 +120,7 @@ def measure(machine: CycleMachine, tokens: Array) -> Timing:
     """The timing since `machine.begin`. tokens: when each token was complete, in cycles from there."""
     loaded, clock = machine.loaded, machine.clock
     cycles = machine.cycle - machine.began
-    spent = clock.core[: loaded.cores, K_SPENT:].copy()
+    spent = clock.core[: loaded.cores, K_SPENT : K_SPENT + len(REASONS)].copy()
     reason, since = clock.core[: loaded.cores, K_REASON], clock.core[: loaded.cores, K_SINCE]
     # A core's time is noted when something happens to it: the rest has been as it is.
     spent[np.arange(len(spent)), reason] += machine.cycle - since
@@ -190,7 +190,7 @@ def _latency(tasks: Array) -> int | None:
 def _marks(machine: CycleMachine) -> list[tuple[QueueMark, ...]]:
     """By kernel: the rings of its cores, those of one name and depth together."""
     loaded, ring = machine.loaded, machine.state.ring
-    kind, unit, number = rings(loaded, int(machine.clock.now[P_OUT]))
+    kind, unit, number = rings(loaded, int(machine.clock.now[0, P_OUT]))
     own = kind >= 0
     program = np.full(len(kind), -1)
     program[own] = loaded.image.cores["program"][unit[own]]

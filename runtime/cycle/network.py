@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.cycle.lists import add_event, list_core, list_node
+from runtime.cycle.lists import add_event, list_core, list_node, post
 from runtime.cycle.log import log_word
 from runtime.cycle.state import (
     CYCLES,
@@ -35,18 +35,27 @@ from runtime.cycle.state import (
     F_LINK,
     F_TO,
     FINE,
+    H_FEEDER,
+    H_HOME,
+    H_PART,
+    H_STAGE,
     L_WANTED,
     L_WORDS,
+    N_BOX,
     N_CYCLE,
     N_FAULT,
     N_FROM,
     N_NODES,
+    N_OWN,
+    N_SENT,
     N_TOUCHED,
     P_DEPTH,
     P_GAP,
+    P_GHOSTS,
     P_HOP,
     P_LANES,
     P_OUT,
+    P_PART,
     P_RAMP,
     P_RECEIVERS,
     P_RINGS,
@@ -142,7 +151,9 @@ def _hand_on(s: State, y: Clock, n: Int, to: Int, word: Int, at: Int) -> None:
     """A fan of node n takes a word. Between a core and its own router there is no hop."""
     if to >= 0:
         y.node[to, D_RESERVED] += 1
-        if y.now[P_HOP] == 1 or y.now[P_SOURCES] <= n < y.now[P_LANES]:
+        if to >= y.now[P_GHOSTS]:
+            post(y, y.node[to, H_PART], y.node[to, H_STAGE], word)
+        elif y.now[P_HOP] == 1 or y.now[P_SOURCES] <= n < y.now[P_LANES]:
             put_in_stage(y, to, word, at + 1)
         else:
             add_event(y, at + y.now[P_HOP], E_STAGE, to, word)
@@ -206,10 +217,38 @@ def commit(s: State, y: Clock) -> None:
         if pending == 0:
             feeder = _let_go(s, y, n, at)
             while feeder >= 0:
-                list_node(y, feeder)
+                if feeder >= y.now[P_GHOSTS]:
+                    post(y, y.node[feeder, H_HOME], -1 - feeder, 0)
+                else:
+                    list_node(y, feeder)
                 feeder = y.node[feeder, D_ALSO]
         y.node[n, D_LISTED] = 0
         list_node(y, n)
     y.now[N_NODES + half] = 0
     for i in range(y.now[N_TOUCHED]):
         y.link[y.touched[i], L_WANTED] = 0
+
+
+@inlined
+def exchange(y: Clock, at: Int) -> None:
+    """At the beginning of cycle `at`: take what other parts have told in the cycle before, and begin empty boxes."""
+    me, parts = y.now[P_PART], y.boxes.shape[1]
+    full = y.now[N_BOX]
+    y.now[N_BOX] = 1 - full
+    y.now[N_SENT] = 0
+    for other in range(parts):
+        y.boxes[1 - full, me, other, 0, 0] = 0
+        for i in range(1, y.boxes[full, other, me, 0, 0] + 1):
+            number, word = y.boxes[full, other, me, i, 0], y.boxes[full, other, me, i, 1]
+            if number < 0:
+                ghost = -1 - number
+                y.node[ghost, D_RESERVED] -= 1
+                list_node(y, y.node[ghost, H_FEEDER])
+                continue
+            y.node[number, D_RESERVED] += 1
+            if y.now[P_HOP] == 1:
+                put_in_stage(y, number, word, at)
+            else:
+                come = at - 1 + y.now[P_HOP]
+                add_event(y, come, E_STAGE, number, word)
+                y.now[N_OWN] = min(y.now[N_OWN], come)

@@ -4,7 +4,11 @@
 output queue, then one per host input lane. A node hands the wavelet at its head to each of its *fans*: a stage, an
 input queue's ring or a host output lane, each over one link. A link carries one wavelet a cycle.
 
-Few wide tables, because compiled calls pass every array of a tuple by value.
+Cores and routers are divided into *parts*, one a thread. Parts share nothing but the boxes for words that cross between
+them and the pace; in a part, a *ghost* stands for each stage of another part that one of its nodes feeds.
+
+Few wide tables, because compiled calls pass every array of a tuple by value. Rows that different threads write are
+whole cache lines.
 """
 
 from __future__ import annotations
@@ -51,7 +55,7 @@ TIMED_RING_COLUMNS = 2 * RING_COLUMNS
 # room in the queue it writes. IDLE: between tokens.
 REASONS = ("busy", "conflict", "dependency", "no_wavelet", "back_pressure", "idle")
 BUSY, CONFLICT, DEPENDENCY, NO_WAVELET, BACK_PRESSURE, IDLE = range(len(REASONS))
-CLOCK_COLUMNS = K_SPENT + len(REASONS)
+CLOCK_COLUMNS = 24  # three cache lines
 
 # Columns of `node`: first fan and number of fans; fans that still want the word at the head, fans that asked for a link
 # this cycle (masks); whether it is listed; colour; the node that fills it (-1: none); place of the head; words held and
@@ -61,6 +65,9 @@ CLOCK_COLUMNS = K_SPENT + len(REASONS)
 (D_FIRST, D_FANS, D_PENDING, D_ASKED, D_LISTED, D_COLOUR, D_FEEDER, D_HEAD, D_RESERVED, D_HERE,
  D_ALSO, D_ARRIVED, D_HELD) = range(13)  # fmt: skip
 CYCLES = 1 << 30
+# Of a ghost, whose D_RESERVED counts the words of its stage: the stage, its part, the node that feeds it, that one's
+# part, and the fan.
+H_STAGE, H_PART, H_FEEDER, H_HOME, H_FAN = range(5)
 
 # Columns of `fan`: a stage, or -1 - r for ring r, or -1 - rings - l for host output lane l; and the link.
 F_TO, F_LINK = range(2)
@@ -68,20 +75,23 @@ F_TO, F_LINK = range(2)
 # Columns of `link`: mask of the colours that want it this cycle, wavelets carried.
 L_WANTED, L_WORDS = range(2)
 
-# Places in `now`: cycle; which of the two lists of nodes takes new ones; lengths of the lists of nodes and of cores;
-# timers and events that are set; links asked for.
+# Places in a part's `now`: the last cycle in which it did something; which of the two lists of nodes takes new ones;
+# lengths of the lists of nodes and of cores; timers and events that are set; links asked for.
 N_CYCLE, N_INTO, N_NODES, N_CORES, N_TIMERS, N_EVENTS, N_TOUCHED = 0, 1, 2, 4, 6, 7, 8
 # Cycles of the ramp, of a hop and of a taken branch; depth of a stage; banks; first source and first host lane among
-# the nodes; number of rings; first ring that is an output queue; first task of the host's input lanes and their number;
-# first task of its output lanes; 1/1000 cycles between two words of a lane.
-(P_RAMP, P_HOP, P_BRANCH, P_DEPTH, P_BANKS, P_SOURCES, P_LANES, P_RINGS, P_OUT, P_SENDERS, P_LANES_IN, P_RECEIVERS,
- P_GAP) = range(9, 22)  # fmt: skip
+# the nodes; number of rings; first ring that is an output queue; first task of the host's input lanes and of its output
+# lanes; 1/1000 cycles between two words of a lane; first ghost among the nodes; number of the part.
+(P_RAMP, P_HOP, P_BRANCH, P_DEPTH, P_BANKS, P_SOURCES, P_LANES, P_RINGS, P_OUT, P_SENDERS, P_RECEIVERS, P_GAP, P_GHOSTS,
+ P_PART) = range(9, 23)  # fmt: skip
 # The fault, see `runtime.state`.
 N_FAULT = 24
 # The trace: its cycles (from NO_TRACE: none), the routers whose links it has (columns and rows, half open) and the
 # columns of routers in all; entries in the log, and entries that found no room there.
 (N_FROM, N_UNTIL, N_LEFT, N_RIGHT, N_TOP, N_BOTTOM, N_COLUMNS, N_LOGGED, N_LOST) = range(32, 41)
-NOW = 48
+# The cycle that all parts execute next, cycles they have met after, the cycle in which this part has something to do by
+# itself, which boxes it fills (the others are being emptied), whether it has put anything in.
+N_AT, N_TURN, N_OWN, N_BOX, N_SENT = range(41, 46)
+NOW = 48  # whole cache lines
 NO_TRACE = 1 << 60
 
 # Columns of `log`. A span of a core's time: unit, row of code (-1: none), reason, first and past-the-last cycle. A word
@@ -95,20 +105,54 @@ FINE = 1000  # units of a host lane's time in a cycle
 E_RING, E_RIPE, E_STAGE = range(3)
 
 WHEEL = 4096  # cycles a timer can be set ahead
+LINE = 64  # bytes of a cache line
+PACE = 8  # columns of `pace`, a line: cycles the part has ended; then its next one, noted in turn in two places
+NEXT = 1
+BOX = 8  # entries in a line
 
 
 class Clock(NamedTuple):
-    """Everything the cycle engine has beyond `runtime.state.State`."""
+    """What the compiled engine has of one part beyond `runtime.state.State`."""
 
     now: Array  # i64 [NOW]
     wheel: Array  # i64 [WHEEL]: first core whose timer ends in a cycle, -1 if none
-    core: Array  # i64 [units, CLOCK_COLUMNS]
     cores: Array  # i32 [2, units]: cores listed for even and for odd cycles
     nodes: Array  # i32 [2, nodes]
     touched: Array  # i32 [links]: links asked for this cycle
-    node: Array  # i32 [nodes, D_HELD + depth]
+    events: Array  # i32 [slots, 1 + capacity, 3]: of cycle % slots, a power of two; the first holds their number
+    lanes: Array  # i32 [1 + lanes]: the part's host input lanes, after their number
+    core: Array  # i64 [units, CLOCK_COLUMNS]
+    node: Array  # i32 [nodes + ghosts, D_HELD + depth or more]
     fan: Array  # i32 [fans, 2]
     link: Array  # i32 [links, 2]
-    events: Array  # i32 [slots, 1 + capacity, 3]: of cycle % slots, a power of two; the first holds their number
+    boxes: Array  # i32 [2, parts, parts, 1 + capacity, 2]: from part to part; the first entry holds their number
     received: Array  # i64 [words]: cycle of every word the host received
     log: Array  # i64 [1 + entries, 5]
+
+
+class Clocks(NamedTuple):
+    """All parts: what `Clock` has, with a first axis for the part where each part has its own."""
+
+    now: Array
+    wheel: Array
+    cores: Array
+    nodes: Array
+    touched: Array
+    events: Array
+    lanes: Array
+    core: Array
+    node: Array
+    fan: Array
+    link: Array
+    boxes: Array
+    received: Array
+    log: Array
+    pace: Array  # i64 [parts + 1, PACE]; the last row's first column tells all to stop
+
+
+def lines(shape: tuple[int, ...], dtype: type[np.generic]) -> Array:
+    """Zeros whose first item begins a cache line."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + LINE, np.uint8)
+    first = -raw.ctypes.data % LINE
+    return raw[first : first + size].view(dtype).reshape(shape)

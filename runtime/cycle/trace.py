@@ -62,8 +62,11 @@ class Window:
 
 
 def begin(machine: CycleMachine, window: Window) -> None:
-    """Trace this window from now on. Raises InputError if no core of the image is in it."""
-    clock, loaded = machine.clock, machine.loaded
+    """Trace this window from now on, on one thread, so that the events that find room are the same ones on any machine.
+
+    Raises InputError if no core of the image is in it.
+    """
+    loaded = machine.loaded
     usable = window_of(loaded.image.target)
     x, y, columns, rows = window.rectangle or (usable.x0, usable.y0, usable.width, usable.height)
     inside = (loaded.x >= x) & (loaded.x < x + columns) & (loaded.y >= y) & (loaded.y < y + rows)
@@ -71,11 +74,12 @@ def begin(machine: CycleMachine, window: Window) -> None:
         place = f"columns {x} to {x + columns - 1}, rows {y} to {y + rows - 1}"
         raise InputError(f"no core of the image is in {place}", code="no-core", hint="see `wsec inspect`")
     log = np.full((1 + window.events, LOG_COLUMNS), -1, np.int64)
-    machine.clock = clock._replace(log=log)
+    machine.divide(1)
+    machine.clock = clock = machine.clock._replace(log=log)
     clock.core[:, K_TRACED] = -1
     clock.core[: loaded.cores, K_TRACED][inside] = 0
-    clock.now[[N_FROM, N_UNTIL, N_LOGGED, N_LOST]] = window.first, window.last, 1, 0
-    clock.now[[N_LEFT, N_RIGHT, N_TOP, N_BOTTOM]] = (
+    clock.now[0, [N_FROM, N_UNTIL, N_LOGGED, N_LOST]] = window.first, window.last, 1, 0
+    clock.now[0, [N_LEFT, N_RIGHT, N_TOP, N_BOTTOM]] = (
         *(x - usable.x0, x + columns - usable.x0),
         *(y - usable.y0, y + rows - usable.y0),
     )
@@ -83,7 +87,7 @@ def begin(machine: CycleMachine, window: Window) -> None:
 
 def chrome(machine: CycleMachine, window: Window) -> dict[str, Any]:
     """What was traced in Chrome's trace event format; `otherData` says what is not in it."""
-    log = machine.clock.log[1 : machine.clock.now[N_LOGGED]]
+    log = machine.clock.log[1 : machine.clock.now[0, N_LOGGED]]
     spans = np.concatenate([log[log[:, G_UNIT] >= 0], _unfinished(machine)])
     spans = spans[(spans[:, G_UNTIL] > window.first) & (spans[:, G_SINCE] < window.last)]
     words = log[log[:, G_UNIT] < 0]
@@ -107,13 +111,13 @@ def _unfinished(machine: CycleMachine) -> Array:
 def left_out(machine: CycleMachine, window: Window) -> dict[str, Any]:
     """What the trace covers, and what not: cores outside the rectangle, cycles that ran, events without room."""
     clock = machine.clock
-    lost, traced = int(clock.now[N_LOST]), int((clock.core[:, K_TRACED] >= 0).sum())
+    lost, traced = int(clock.now[0, N_LOST]), int((clock.core[:, K_TRACED] >= 0).sum())
     return {
         "cycles": [window.first, window.last],
         "cycles_run": machine.cycle,
         "cores": traced,
         "cores_left_out": machine.loaded.cores - traced,
-        "events": int(clock.now[N_LOGGED]) - 1,
+        "events": int(clock.now[0, N_LOGGED]) - 1,
         "events_left_out": lost,
         "full_at_cycle": int(clock.log[-1, G_SINCE]) if lost else None,
     }

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from runtime import fabric
+from runtime.cycle.divide import whole
 from runtime.cycle.state import (
     D_COLOUR,
     D_FANS,
@@ -31,7 +32,7 @@ from runtime.cycle.state import (
     P_RINGS,
     P_SOURCES,
     R_FEEDER,
-    Clock,
+    Clocks,
 )
 from runtime.deadlock import named, task_text, unit_text
 from runtime.isa import Fifo, In, Out, Program, operands, walk
@@ -60,12 +61,13 @@ class Wait:
 class Waits:
     """The waits of a machine at rest. sent, wanted: words of each input and output lane in this call."""
 
-    def __init__(self, loaded: Loaded, state: State, clock: Clock, sent: Array, wanted: Array) -> None:
+    def __init__(self, loaded: Loaded, state: State, clock: Clocks, sent: Array, wanted: Array) -> None:
         self.loaded = dataclasses.replace(loaded, state=state)
-        self.task, self.ring, self.node, self.fan = state.task, state.ring, clock.node, clock.fan
+        self.task, self.ring = state.task, state.ring
+        self.node, self.fan = whole(clock)
         self.first_task = clock.core[:, K_FIRST]
-        self.sources, self.lanes = int(clock.now[P_SOURCES]), int(clock.now[P_LANES])
-        self.rings, self.outputs = int(clock.now[P_RINGS]), int(clock.now[P_OUT])
+        self.sources, self.lanes = int(clock.now[0, P_SOURCES]), int(clock.now[0, P_LANES])
+        self.rings, self.outputs = int(clock.now[0, P_RINGS]), int(clock.now[0, P_OUT])
         self.senders = np.argwhere(loaded.image.cores["outq"] >= 0)
         self.window = fabric.window_of(loaded.image.target)
         self.sent, self.wanted = sent, wanted

@@ -18,6 +18,7 @@ from runtime.cycle.state import (
     F_TO,
     P_DEPTH,
     P_OUT,
+    P_PART,
     P_RAMP,
     P_SOURCES,
     R_FEEDER,
@@ -161,7 +162,7 @@ def move_element(s: State, y: Clock, t: Int, pc: Int, at: Int) -> Any:
     task[T_DONE] = done + 1
     task[T_MOVED] += 1
     if s.code[pc, FN] == FN_FMAC:
-        s.stats[0, S_MACS] += 1
+        s.stats[y.now[P_PART], S_MACS] += 1
     if is_ring(a_kind):
         if task[T_FIRST_WORD] < 0:
             task[T_FIRST_WORD] = at
@@ -171,7 +172,7 @@ def move_element(s: State, y: Clock, t: Int, pc: Int, at: Int) -> Any:
     if d_kind == OUT:
         put_word(s.ring, dst)
         add_event(y, at + y.now[P_RAMP], E_RIPE, dst, 0)
-        s.stats[0, S_WORDS] += 1
+        s.stats[y.now[P_PART], S_WORDS] += 1
     elif d_kind == FIFO:
         put_word(s.ring, dst)
         wake_task(s, dst, R_READER, at + 1)

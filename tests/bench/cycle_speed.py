@@ -1,6 +1,6 @@
-"""Prints how fast the cycle machine simulates: core-cycles a second, for a toy model and for an image if one is given.
+"""Prints how fast the cycle machine simulates: core-cycles a second, of a dense chain, a toy model and a given image.
 
-    python tests/bench/cycle_speed.py [model.wse] [--tokens 4]
+    python tests/bench/cycle_speed.py [model.wse] [--tokens 4] [--threads 1 2]
 
 *active*: cores with a program times cycles. *working*: core-cycles in which a core executes, sets up or waits for a
 memory bank. Figures are for reading, never asserted.
@@ -11,13 +11,15 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 import wsec
 from runtime import target
-from runtime.bench.suite import run
+from runtime.bench import plans
+from runtime.bench.collectives import planned
 from runtime.cycle.machine import CycleMachine
 from runtime.cycle.state import BUSY, CONFLICT, DEPENDENCY, K_SPENT
 from runtime.image import Image
@@ -35,45 +37,48 @@ def toy() -> Image:
         return read_image(image)
 
 
-def measure(name: str, image: Image, tokens: int) -> None:
-    """Two equal runs, so that compiling the simulator does not count."""
+def report(name: str, machine: CycleMachine, run: Callable[[], object]) -> None:
+    """Run it and print how fast it was."""
+    began = time.perf_counter()
+    run()
+    seconds = time.perf_counter() - began
+    cores = int(np.count_nonzero(machine.loaded.image.cores["program"] >= 0))
+    working = int(machine.clock.core[:, WORKING].sum())
+    print(
+        f"{name}, {len(machine.clock.now)} thread(s): {machine.cycle:,} cycles of {cores:,} cores in {seconds:.2f} s, "
+        f"{cores * machine.cycle / seconds / 1e6:,.1f} M active core-cycles/s, {working / seconds / 1e6:,.1f} M working"
+    )
+
+
+def model(name: str, image: Image, tokens: int, threads: int) -> None:
     inputs = [port for port in image.ports if port.direction == "in"]
     outputs = [port for port in image.ports if port.direction == "out"]
     words = np.array([[header(0, i), 1] for i in range(tokens)], np.int32).reshape(-1)
     sent = [words for port in inputs for _ in port.lanes]
     wanted = [tokens * (1 + lane.size) for port in outputs for lane in port.lanes]
-    for _ in range(2):
-        machine = CycleMachine(image)
-        began = time.perf_counter()
-        machine.feed(sent, wanted)
-        seconds = time.perf_counter() - began
-    cores = int(np.count_nonzero(image.cores["program"] >= 0))
-    working = int(machine.clock.core[:, WORKING].sum())
-    print(
-        f"{name}: {tokens} tokens, {machine.cycle:,} cycles of {cores:,} cores in {seconds:.2f} s\n"
-        f"  {cores * machine.cycle / seconds / 1e6:,.1f} M active core-cycles/s, "
-        f"{working / seconds / 1e6:,.1f} M working"
-    )
+    machine = CycleMachine(image, threads)
+    report(f"{name}, {tokens} tokens", machine, lambda: machine.feed(sent, wanted))
 
 
-def collective() -> None:
-    for _ in range(2):
-        began = time.perf_counter()
-        result = run("reduce", target.load("cs2"), {"algorithm": "chain", "cores": 512, "words": 4096})
-        seconds = time.perf_counter() - began
-    rate = result["cores"] * result["machine_cycles"] / seconds / 1e6
-    print(f"chain reduce, every core and link busy: {rate:,.1f} M active core-cycles/s, loading included")
+def collective(threads: int) -> None:
+    machine = CycleMachine(planned(plans.chain(512), 4096, target.load("cs2")).image(), threads)
+    report("chain reduce, every core and link busy", machine, machine.run_to_rest)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="core-cycles a second of the cycle machine")
     parser.add_argument("image", type=Path, nargs="?", help="an image of a token model")
     parser.add_argument("--tokens", type=int, default=4)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     args = parser.parse_args()
-    collective()
-    measure("toy GPT", toy(), args.tokens)
-    if args.image:
-        measure(str(args.image), read_image(args.image), args.tokens)
+    images = {"toy GPT": toy()} | ({str(args.image): read_image(args.image)} if args.image else {})
+    machine = CycleMachine(images["toy GPT"], 2)  # compiles the simulator
+    machine.feed([np.zeros(0, np.int32)] * len(machine.loaded.lanes_in), [0] * len(machine.loaded.lanes_out))
+    for threads in args.threads:
+        collective(threads)
+        for name, image in images.items():
+            model(name, image, args.tokens, threads)
+            model(name, image, 1, threads)
 
 
 if __name__ == "__main__":

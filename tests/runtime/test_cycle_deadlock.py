@@ -8,7 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import F32, I32, Wafer, chain_image, core_image, deadlock_image, fifo_image, give, matvec_image, take
+from builders import (
+    F32,
+    I32,
+    Wafer,
+    chain_image,
+    core_image,
+    crossing_image,
+    deadlock_image,
+    fifo_image,
+    give,
+    matvec_image,
+    take,
+)
 from random_gpt import Shape, random_gpt
 
 from compiler.driver import Options, build, lower
@@ -48,27 +60,6 @@ def test_two_cores_that_wait_for_each_other() -> None:
         "core (4, 1), output queue 3 through routers (4, 1) (5, 1) on colour 3",
         "the cycle is closed",
     )
-
-
-def crossing_image(n: int) -> Image:
-    """Two cores three routers apart that each send n words before they take the other's."""
-    wafer = Wafer()
-    blocks = [wafer.block(name, x, 0, 1, 1) for name, x in (("left", 0), ("right", 3))]
-    left: list[Instr] = [
-        Mov(Mem(0, I32), In(2, 1, I32)),
-        Mov(Out(3, n), Mem(64, F32, n)),
-        Mov(Mem(64, F32, n), In(3, n)),
-    ]
-    right = wafer.program([Mov(Out(3, n), Mem(64, F32, n)), Mov(Mem(64, F32, n), In(3, n))])
-    wafer.core(blocks[0], 0, 0, wafer.program(left), {2: 0, 3: 2}, {3: 3})
-    wafer.core(blocks[1], 0, 0, right, {3: 3}, {3: 2})
-    wafer.route(0, 0, 0, bit(WEST), bit(RAMP))
-    for colour, start, end, towards, origin in ((3, 0, 3, EAST, WEST), (2, 3, 0, WEST, EAST)):
-        wafer.route(start, 0, colour, bit(RAMP), bit(towards))
-        wafer.route(1, 0, colour, bit(origin), bit(towards), w=2)
-        wafer.route(end, 0, colour, bit(origin), bit(RAMP))
-    wafer.port("x", "in", [(0, 0, WEST, 0)], 1)
-    return wafer.image()
 
 
 def test_back_pressure_through_routers() -> None:
