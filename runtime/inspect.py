@@ -15,7 +15,9 @@ from runtime.assembly import program_text
 from runtime.errors import UsageError
 from runtime.geometry import mask_text
 from runtime.image import Image, Port
+from runtime.isa import Program
 from runtime.tables import Array, core_blocks, core_positions, expand_routes, memory_bytes, queue_bytes, used_queues
+from runtime.target import Target
 from runtime.text import safe, table
 
 OWNERS = ("weights", "constants", "cache", "buffer", "fifo", "code", "queues")
@@ -69,7 +71,7 @@ def _kernels(image: Image) -> list[dict[str, Any]]:
     return kernels
 
 
-def _owners(image: Image) -> list[dict[str, int]]:
+def memory_of_programs(image: Image) -> list[dict[str, int]]:
     """Bytes by owner of a core of each program."""
     rows = []
     for program in image.programs:
@@ -86,7 +88,7 @@ def memory_by_owner(image: Image) -> dict[str, Any]:
     counts = np.bincount(image.cores["program"][image.cores["program"] >= 0], minlength=len(image.programs))
     running = [i for i, count in enumerate(counts) if count]
     weight = counts[running]
-    rows = _owners(image)
+    rows = memory_of_programs(image)
     owners = sorted({owner for row in rows for owner in row}, key=lambda o: (OWNERS.index(o) if o in OWNERS else 99, o))
     totals = {owner: [rows[i].get(owner, 0) for i in running] for owner in owners}
     totals["all"] = [memory_bytes(image.programs[i], image.target) for i in running]
@@ -149,7 +151,7 @@ def _running(image: Image, core: int, number: int) -> dict[str, Any]:
         "status": "running",
         "program": program.name,
         "assembly": program_text(program),
-        "memory": _memory_map(image, number),
+        "memory": memory_map(program, image.target),
         "memory_used": memory_bytes(program, image.target),
         "memory_limit": image.target.memory_bytes,
         "queues": [
@@ -165,13 +167,12 @@ def _running(image: Image, core: int, number: int) -> dict[str, Any]:
     }
 
 
-def _memory_map(image: Image, number: int) -> list[dict[str, Any]]:
+def memory_map(program: Program, target: Target) -> list[dict[str, Any]]:
     """Regions from low to high addresses, then the code, then the queues."""
-    program = image.programs[number]
     entries = [(region.address, region.bytes, region.owner, region.name) for region in program.regions]
     code = program.data_bytes
     entries.append((code, program.code_bytes, "code", ", ".join(task.name for task in program.tasks)))
-    entries.append((code + program.code_bytes, queue_bytes(program, image.target), "queues", ""))
+    entries.append((code + program.code_bytes, queue_bytes(program, target), "queues", ""))
     keys = ("address", "bytes", "owner", "name")
     return [dict(zip(keys, entry, strict=True)) for entry in sorted(entries)]
 

@@ -25,9 +25,9 @@ LINKS_LOOKED_AT = 2000
 LINKS = (*DIRECTION_NAMES[:4], "to its core", "from its core")
 
 
-def report(image: Image, top: int = 5) -> dict[str, Any]:
-    """All sections. `top`: how many of the slowest, longest, hottest and fullest are listed."""
-    wires = trace(image)
+def report(image: Image, top: int = 5, wires: Wires | None = None) -> dict[str, Any]:
+    """All sections. `top`: how many of the slowest, longest, hottest and fullest are listed; wires: `trace(image)`."""
+    wires = wires or trace(image)
     return {
         "schema": SCHEMA,
         "summary": _summary(image, wires, top),
@@ -38,16 +38,16 @@ def report(image: Image, top: int = 5) -> dict[str, Any]:
     }
 
 
-def _notes(image: Image, section: str) -> Mapping[str, Any]:
+def notes(image: Image, section: str) -> Mapping[str, Any]:
     """What the compiler noted under a name; an image that something else made may have noted nothing."""
-    notes = image.manifest.get("report")
-    found = notes.get(section) if isinstance(notes, Mapping) else None
+    report = image.manifest.get("report")
+    found = report.get(section) if isinstance(report, Mapping) else None
     return found if isinstance(found, Mapping) else {}
 
 
 def predicted_cycles(image: Image) -> dict[str, tuple[int, int]]:
     """Interval and latency by kernel as the compiler's closed forms have them, where it noted them."""
-    noted = _notes(image, "cycles").items()
+    noted = notes(image, "cycles").items()
     return {
         name: (pair[0], pair[1])
         for name, pair in noted
@@ -98,13 +98,13 @@ def _number(value: object) -> int | None:
 def _size_bound(image: Image, key: str) -> float | None:
     """What no interval can be below, where the size pass noted it: the arithmetic shared out evenly over all cores of
     the target (area), or the widest input or output over the host's channels (host)."""
-    bound = _notes(image, "size").get(key)
+    bound = notes(image, "size").get(key)
     return float(bound) if isinstance(bound, int | float) and bound > 0 else None
 
 
 def _optimised_for(image: Image) -> str:
     """What sizes were chosen for; empty if nobody noted it."""
-    noted = _notes(image, "size").get("optimised_for")
+    noted = notes(image, "size").get("optimised_for")
     return noted if isinstance(noted, str) else ""
 
 
@@ -222,7 +222,7 @@ def _most_colours(image: Image) -> list[int]:
 
 
 def _interval(image: Image) -> int | None:
-    return _number(_notes(image, "size").get("interval_cycles"))
+    return _number(notes(image, "size").get("interval_cycles"))
 
 
 def hottest_links(
@@ -294,4 +294,4 @@ def _memory(image: Image, top: int) -> dict[str, Any]:
 
 def _solver(image: Image) -> dict[str, Any]:
     """What the searches noted of themselves: sizes, objectives, bounds, gaps."""
-    return {section: dict(_notes(image, section)) for section in ("size", "place", "route") if _notes(image, section)}
+    return {section: dict(notes(image, section)) for section in ("size", "place", "route") if notes(image, section)}

@@ -139,6 +139,8 @@ def test_json_is_one_object_on_stdout(wsec: Any, gpt: Path, gpt_wse: Path, tmp_p
         ["inspect", gpt_wse],
         ["report", gpt_wse],
         ["report", gpt_wse, "--section", "route", "--top", "2"],
+        ["report", "--diff", gpt_wse, gpt_wse],
+        ["report", gpt_wse, "--html", tmp_path / "r.html"],
         ["inspect", gpt_wse, "--core", "8,4"],
         ["inspect", gpt],
         ["target", "list"],
@@ -223,7 +225,7 @@ def test_constraints_and_defects_from_files(wsec: Any, gpt: Path, tmp_path: Path
     (tmp_path / "c.txt").write_text("region attention* 40 1 28 64\nkeep-out 10 10 10 10\n")
     files = ["--defects", tmp_path / "dead.txt", "--constraints", tmp_path / "c.txt", "--time-limit", "60"]
     flags = ["--target=mini-64x64", "--deterministic-limit=0.3"]
-    beside = ["--report", tmp_path / "r.json", "--placed-svg", tmp_path / "p.svg"]
+    beside = ["--report", tmp_path / "r.json", "--placed-svg", tmp_path / "p.svg", "--html", tmp_path / "p.html"]
     compiled = wsec("compile", gpt, "-o", tmp_path / "m.wse", *files, *flags, *beside)
     assert compiled.code == 0 and "another run may give another image" in compiled.err
     image = read_image(tmp_path / "m.wse")
@@ -233,10 +235,47 @@ def test_constraints_and_defects_from_files(wsec: Any, gpt: Path, tmp_path: Path
     assert written == json.loads(told.out)
     wsec("view", tmp_path / "m.wse", "--svg", tmp_path / "again.svg")
     assert (tmp_path / "again.svg").read_bytes() == (tmp_path / "p.svg").read_bytes()
+    page = (tmp_path / "p.html").read_text()
+    assert all(f'"name":"{name}"' in page for name in ("fuse-attention", "place", "codegen", image.blocks[3].name))
     for block in image.blocks:
         width, height = block.size
         assert block.kind != "attention" or (block.x >= 40 and block.x + width <= 68)
         assert not (block.x < 20 and block.x + width > 10 and block.y < 20 and block.y + height > 10)
+
+
+def test_pages_are_written_whole_and_the_same_again(wsec: Any, gpt: Path, gpt_wse: Path, tmp_path: Path) -> None:
+    ir, run, html = tmp_path / "ir", tmp_path / "run.json", tmp_path / "r.html"
+    assert wsec("compile", gpt, "--compile-to", "flow", "-o", tmp_path / "m.wir", "--dump-ir", ir).code == 0
+    assert wsec("run", gpt_wse, "--tokens", "1,2,3", "--engine", "cycle", "--run-json", run).code == 0
+    made = wsec("report", gpt_wse, "--html", html, "--run", run, "--ir", ir)
+    assert made.code == 0 and f"{html}: {html.stat().st_size:,} bytes" in made.out
+    first = html.read_bytes()
+    assert wsec("report", gpt_wse, "--html", html, "--run", run, "--ir", ir).code == 0
+    assert html.read_bytes() == first
+    assert b'"name":"lower-to-flow"' in first and b"http://www.w3.org/2000/svg" in first
+    assert first.count(b"://") == 1  # that name of a namespace, and no address
+    assert str(tmp_path).encode() not in first
+    assert wsec("report", "--diff", gpt_wse, gpt_wse, "--html", html).code == 0
+    assert b'"kind":"difference"' in html.read_bytes()
+    text = wsec("report", "--diff", gpt_wse, gpt_wse)
+    assert "interval" in text.out and "unchanged" in text.out and "more: --top" not in text.out
+
+
+def test_pages_that_cannot_be(refused: Any, gpt_wse: Path, tmp_path: Path) -> None:
+    html = tmp_path / "r.html"
+    (tmp_path / "bad.json").write_text("{}")
+    refused(
+        1, ["bad-run", "not a run of this image"], "report", gpt_wse, "--html", html, "--run", tmp_path / "bad.json"
+    )
+    refused(1, ["no-such-file"], "report", gpt_wse, "--html", html, "--run", tmp_path / "none.json")
+    refused(1, ["no-ir"], "report", gpt_wse, "--html", html, "--ir", tmp_path)
+    refused(1, ["no-folder"], "report", gpt_wse, "--html", tmp_path / "none" / "r.html")
+    refused(2, ["one image, or --diff"], "report", "--html", html)
+    refused(2, ["one image, or --diff"], "report", gpt_wse, "--diff", gpt_wse, gpt_wse)
+    refused(2, ["write over an image"], "report", "--html", gpt_wse)
+    refused(2, ["--run", "needs --html"], "report", gpt_wse, "--run", tmp_path / "bad.json")
+    refused(2, ["--ir"], "report", "--diff", gpt_wse, gpt_wse, "--html", html, "--ir", tmp_path)
+    refused(2, ["--section"], "report", gpt_wse, "--html", html, "--section", "route")
 
 
 def test_opt_lists_passes(wsec: Any) -> None:
@@ -468,6 +507,7 @@ def test_overrides_that_make_no_sense(refused: Any, wsec: Any, gpt: Path, tmp_pa
     early = ["compile", gpt, "--compile-to", "flow", "-o", tmp_path / "m.wir"]
     refused(2, ["phase flow"], *early, "--save-placement", tmp_path / "p.txt")
     refused(2, ["--report"], *early, "--report", tmp_path / "r.json")
+    refused(2, ["--html"], *early, "--html", tmp_path / "r.html")
 
 
 def test_option_that_comes_too_late(refused: Any, wsec: Any, gpt: Path, tmp_path: Path) -> None:

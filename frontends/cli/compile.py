@@ -68,6 +68,10 @@ def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--placed-svg", type=Path, metavar="FILE", help="write the picture that `wsec view --svg` draws"
     )
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE",
+        help="write the page of `wsec report --html`, with the IR after each pass and the seconds it took",
+    )  # fmt: skip
     parser.add_argument("--time-passes", action="store_true", help="print the seconds of every pass on stderr")
     add_json(parser)
 
@@ -81,7 +85,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if to_file:
         require_folder(Path(args.output))
     _require_suffix(args)
-    for path in (args.save_placement, args.report, args.placed_svg):
+    for path in (args.save_placement, args.report, args.placed_svg, args.html):
         if path is not None:
             require_folder(path)
     if args.dump_ir is not None:
@@ -105,6 +109,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     from runtime.imagefile import write_image
 
+    opened.stages = [] if args.html is not None else None
     image, report = toolchain.finish_image(
         opened, options, dump=args.dump_ir, locations=args.locations, progress=console.progress
     )
@@ -114,6 +119,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     _save_placement(args, opened)
     facts = summary(image, report, opened.seconds)
     _write_beside(args, image, facts)
+    _write_page(args, image, opened)
     if args.json:
         console.json({"schema": 1, "image": args.output, **facts})
     else:
@@ -123,9 +129,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 
 def _require_image(args: argparse.Namespace) -> None:
-    if args.report is not None or args.placed_svg is not None:
-        flag = "--report" if args.report is not None else "--placed-svg"
-        raise UsageError(f"{flag} is about an image, and --compile-to stops before", code="bad-option")
+    for flag, given in (("--report", args.report), ("--placed-svg", args.placed_svg), ("--html", args.html)):
+        if given is not None:
+            raise UsageError(f"{flag} is about an image, and --compile-to stops before", code="bad-option")
 
 
 def _require_suffix(args: argparse.Namespace) -> None:
@@ -202,6 +208,17 @@ def _write_beside(args: argparse.Namespace, image: Image, facts: dict[str, Any])
         from runtime.svg import picture
 
         write_text(args.placed_svg, picture(image))
+
+
+def _write_page(args: argparse.Namespace, image: Image, opened: Opened) -> None:
+    if args.html is None:
+        return
+    from frontends.cli.files import write_text
+    from runtime.page.data import Extras, page_data
+    from runtime.page.html import report_html
+
+    extras = Extras(stages=opened.stages or (), seconds=opened.seconds)
+    write_text(args.html, report_html(page_data(image, Path(args.output).name, extras)))
 
 
 def _time_passes(args: argparse.Namespace, console: Console, opened: Opened) -> None:

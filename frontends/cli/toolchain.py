@@ -28,6 +28,7 @@ from runtime.check import CheckReport, compare_all, random_inputs, reference, re
 from runtime.errors import IllegalImageError, InputError, UsageError
 from runtime.geometry import Orientation
 from runtime.image import Image
+from runtime.page.stages import Stage
 from runtime.session import Session, require_room
 from runtime.target import Target
 from runtime.validate import Report, validate
@@ -63,13 +64,17 @@ class Inside:
 
 @dataclass
 class Opened:
-    """A module to compile and its constants. `seconds`: what each phase took so far, by phase name."""
+    """A module to compile and its constants. `seconds`: what each phase took so far, by phase name.
+
+    stages: the module after every pass, once somebody has made it a list.
+    """
 
     module: Op
     resources: ResourceStore
     seconds: dict[str, float]
     passes: list[tuple[str, float]] = dataclasses.field(default_factory=list)
     places: dict[str, Placed] = dataclasses.field(default_factory=dict)  # by kernel, as soon as they are known
+    stages: list[Stage] | None = None
 
 
 def compile_model(
@@ -142,6 +147,11 @@ def lower_module(
         first = dump / f"00-{opened.module.attrs.get('phase', 'import')}.wir"
         first.write_text(print_module(opened.module, locations=locations), encoding="utf-8")
         hooks.append(dump_to(dump, locations=locations))
+    if opened.stages is not None:
+        phase = str(opened.module.attrs.get("phase", "import"))
+        text = print_module(opened.module, locations=locations)
+        opened.stages.append(Stage(phase, text, opened.seconds.get(phase)))
+        hooks.append(_keep_stages(opened.stages, locations=locations))
     progress("lowering", 0, 0)
     try:
         return lower(opened.module, opened.resources, options, to=to, hooks=hooks, progress=progress)
@@ -291,6 +301,15 @@ def _note_options(_index: int, step: Pass, module: Op, _seconds: float) -> None:
     known: Any = module.attrs.get("options", {})
     if told:
         module.attrs["options"] = {**told, **known}
+
+
+def _keep_stages(stages: list[Stage], *, locations: bool) -> Hook:
+    """A hook that keeps the module's text after every pass."""
+
+    def keep(_index: int, step: Pass, module: Op, seconds: float) -> None:
+        stages.append(Stage(step.name, print_module(module, locations=locations), seconds))
+
+    return keep
 
 
 class _Clock:
