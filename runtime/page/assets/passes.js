@@ -89,7 +89,8 @@ function statementLength(lines, start) {
   return end - start;
 }
 
-// Lines of IR as elements: plain ones together, those that open a region as something that unfolds.
+// Lines of IR as elements: plain ones together, those that open a region as something that unfolds; the first one is
+// open from the start if `unfold` says so.
 function regions(lines, unfold = false) {
   const found = [];
   let plain = [];
@@ -108,7 +109,7 @@ function regions(lines, unfold = false) {
     const level = indent(head[0]);
     while (end < lines.length && !(indent(lines[end]) <= level && lines[end].trimStart().startsWith("}"))) end++;
     flush();
-    found.push(region(head, lines.slice(i + length, end), lines[end] ?? "", unfold));
+    found.push(region(head, lines.slice(i + length, end), lines[end] ?? "", unfold && !i));
     i = end + 1;
   }
   flush();
