@@ -15,6 +15,7 @@ NUMBERS: tuple[tuple[str, str, str | None, tuple[str, ...]], ...] = (
     ("interval", "cycles", "less", ("summary", "interval_cycles")),
     ("tokens in a row", "tokens/s", "more", ("summary", "tokens_per_second")),
     ("latency of a lone token", "cycles", "less", ("summary", "latency_cycles")),
+    ("host bound", "cycles", None, ("summary", "host_bound_cycles")),
     ("area bound", "cycles", None, ("summary", "area_bound_cycles")),
     ("cores", "cores", None, ("summary", "cores_used")),
     ("kernels", "kernels", None, ("summary", "kernels")),

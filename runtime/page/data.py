@@ -50,7 +50,7 @@ def page_data(image: Image, file: str, extras: Extras = NOTHING) -> dict[str, An
         "target": _target(image.target),
         "provenance": _provenance(image),
         "report": {name: made[name] for name in ("summary", "place", "route", "memory")},
-        "bounds": {"host": kernels.host_bound(image), "area": made["summary"]["area_bound_cycles"]},
+        "bounds": {name: made["summary"][f"{name}_bound_cycles"] for name in ("host", "area")},
         "notes": {name: dict(notes(image, name)) for name in ("size", "place", "route")},
         "nodes": kernels.node_names(image),
         "kernels": kernels.kernels(image, wires),

@@ -122,7 +122,8 @@ class _Costs:
 
 def ports(image: Image) -> list[dict[str, Any]]:
     """Where the image meets the host, and how long a token takes there."""
-    cycles = _port_cycles(image)
+    rate = image.target.host_words_per_cycle
+    words = [max((1 + lane.size for lane in port.lanes), default=0) for port in image.ports]
     return [
         {
             "name": port.name,
@@ -130,23 +131,11 @@ def ports(image: Image) -> list[dict[str, Any]]:
             "dtype": port.dtype,
             "shape": [str(size) for size in port.shape],
             "features": port.features,
-            "interval": cycles(max((1 + lane.size for lane in port.lanes), default=0)),
+            "interval": int(np.ceil(most / rate)) if rate > 0 else None,
             "lanes": [[lane.x, lane.y, lane.colour, lane.start, lane.size] for lane in port.lanes],
         }
-        for port in image.ports
+        for port, most in zip(image.ports, words, strict=True)
     ]
-
-
-def host_bound(image: Image) -> int | None:
-    """Cycles per token that the host needs at least: with a direction's words spread over all channels."""
-    channels = image.target.host_channels
-    words = [sum(p.features for p in image.ports if p.direction == way) for way in ("in", "out")]
-    return _port_cycles(image)(-(-max(words) // channels)) if max(words) and channels > 0 else None
-
-
-def _port_cycles(image: Image) -> Any:
-    rate = image.target.host_words_per_cycle
-    return lambda words: int(np.ceil(words / rate)) if rate > 0 else None
 
 
 def provenance(image: Image) -> Mapping[str, Any]:

@@ -255,7 +255,7 @@ def test_ir_unfolds(browser: Browser, page: Path) -> None:
     whole = (
         "return [...document.querySelectorAll('#ir-1 .ir code, #ir-1 .ir pre')].map((e) => e.textContent).join('\\n')"
     )
-    browser.until(f"{whole[:-1]}').includes('core.run')")
+    browser.until(f"{whole}.includes('core.run')")
     assert browser.js(whole) == IR.replace("import", "canonical")
     assert browser.js("return document.querySelectorAll('#ir-1 script').length") == 0
     assert browser.errors() == []
