@@ -26,19 +26,28 @@ ADVICE = 'to accept the new numbers: pytest --wsec-update-golden "REASON"'
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.getgroup("wsec").addoption(
+    group = parser.getgroup("wsec")
+    group.addoption(
         "--wsec-update-golden",
         metavar="REASON",
         help="accept what models come to now as their baselines, for the reason given; the reason is kept in the file",
+    )
+    group.addoption(
+        "--wsec-markdown",
+        type=Path,
+        metavar="FILE",
+        help="append a table of every model's numbers, as for the summary page of a CI service",
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class Golden:
-    """What the fixture `wsec_golden` is. `folder`: of the test file; `reason`: of the update that was asked for."""
+    """What the fixture `wsec_golden` is. `folder`: of the test file; `reason`: of the update that was asked for;
+    `summary`: where tables go."""
 
     folder: Path
     reason: str | None
+    summary: Path | None
     properties: list[tuple[str, object]]
 
     def __call__(
@@ -58,6 +67,7 @@ class Golden:
         baseline). What is given must be what the baseline was measured with, unless it is updated.
         """
         __tracebackhide__ = True
+        from frontends.cli.files import append_text
         from frontends.cli.golden import render, store
         from runtime.errors import WsecError
 
@@ -67,6 +77,9 @@ class Golden:
             result = self._result(self.folder / model, path, settings, threads)
         except WsecError as error:
             wrong = f"{error}\n{ADVICE}" if error.code == "no-baseline" else str(error)
+        if self.summary is not None:
+            told = render.markdown([], [(str(model), wrong)]) if wrong else render.markdown([result])
+            append_text(self.summary, f"{told}\n")
         if wrong:  # not where it is caught: pytest would show both
             pytest.fail(wrong, pytrace=False)
         self._note(result)
@@ -98,8 +111,14 @@ class Golden:
 @pytest.fixture
 def wsec_golden(request: pytest.FixtureRequest) -> Golden:
     """`wsec_golden("model.onnx", target=..., tokens=...)` holds a model against onnxruntime and its baseline."""
-    reason = request.config.getoption("--wsec-update-golden")
-    return Golden(request.path.parent, reason, request.node.user_properties)
+    config = request.config
+    summary = config.getoption("--wsec-markdown")
+    return Golden(
+        folder=request.path.parent,
+        reason=config.getoption("--wsec-update-golden"),
+        summary=summary and config.invocation_params.dir / summary,
+        properties=request.node.user_properties,
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

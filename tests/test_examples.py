@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,26 +35,37 @@ def test_generate(gpt_wse: Path, count: int) -> None:
     assert lines[-1].startswith("[1, 2, 3, ")
 
 
-def test_ci(tmp_path: Path) -> None:
-    """The example repository as its users have it: somewhere else, with wsec installed."""
+@pytest.fixture
+def ci(tmp_path: Path) -> Any:
+    """The example repository as its users have it, somewhere else; runs a script there with wsec installed."""
     shutil.copytree(ROOT / "examples/ci", tmp_path, dirs_exist_ok=True)
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "pytest", "-p", "pytest_wsec", "-p", "no:cacheprovider", "--junit-xml=results.xml"]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
-    assert "2 passed" in done.stdout
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
+    commands = {"python": "", "pytest": "-m pytest -p pytest_wsec", "wsec": "-m wsec"}
+    functions = [f'{name}() {{ "{sys.executable}" {how} "$@"; }}' for name, how in commands.items()]
+
+    def run(script: str) -> subprocess.CompletedProcess[str]:
+        text = "\n".join([*functions, "set -e", script])
+        return subprocess.run(["bash", "-c", text], cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    return run
+
+
+def test_ci_workflow(ci: Any, tmp_path: Path) -> None:
+    """What the workflow runs of ours."""
+    workflow = (ROOT / "examples/ci/.github/workflows/wsec.yml").read_text(encoding="utf-8")
+    steps = [line.split("- run: ")[1] for line in workflow.splitlines() if "- run: pytest" in line]
+    assert len(steps) == 1
+    done = ci(steps[0])
+    assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout
+    assert "| measured.cycles |" in (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert 'name="wsec.block.cost.cores"' in (tmp_path / "results.xml").read_text(encoding="utf-8")
 
 
-def test_ci_workflow_runs_commands_that_exist(tmp_path: Path) -> None:
-    """The steps that `run` something of ours, in their order, by the shell."""
-    shutil.copytree(ROOT / "examples/ci", tmp_path, dirs_exist_ok=True)
-    workflow = (ROOT / "examples/ci/.github/workflows/wsec.yml").read_text(encoding="utf-8")
-    lines = [line.strip() for line in workflow.splitlines()]
-    steps = [line for line in lines if line.startswith(("python models", "wsec golden"))]
-    assert len(steps) == 2
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
-    script = f'python() {{ "{sys.executable}" "$@"; }}\nwsec() {{ python -m wsec "$@"; }}\nset -e\n' + "\n".join(steps)
-    subprocess.run(["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
-    assert "| measured.cycles |" in (tmp_path / "summary.md").read_text(encoding="utf-8")
-    assert (tmp_path / "golden.xml").is_file()
+def test_ci_commands_without_pytest(ci: Any) -> None:
+    """Those of its README, in their order."""
+    readme = (ROOT / "examples/ci/README.md").read_text(encoding="utf-8")
+    lines = [line.strip() for line in readme.splitlines() if line.startswith(("    python", "    wsec"))]
+    assert len(lines) == 4
+    done = ci("\n".join(lines))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("as recorded") == 6 and "not written" in done.stdout

@@ -89,6 +89,15 @@ def test_files_are_found_from_the_test_file(repository: pytest.Pytester, monkeyp
     run(repository, str(repository.path)).assert_outcomes(passed=1)
 
 
+def test_tables_for_a_summary_page(repository: pytest.Pytester, recorded: store.Result) -> None:
+    run(repository, "--wsec-markdown=summary.md").assert_outcomes(failed=1)
+    baseline(repository).write_bytes(recorded.path.read_bytes())
+    run(repository, "--wsec-markdown=summary.md").assert_outcomes(passed=1)
+    error, table = (repository.path / "summary.md").read_text(encoding="utf-8").split("### ")[1:]
+    assert error.startswith("perceptron.onnx: error") and "no-baseline" in error
+    assert "| cost.cores |" in table
+
+
 def test_other_settings_than_recorded_fail(repository: pytest.Pytester, recorded: store.Result) -> None:
     baseline(repository).write_bytes(recorded.path.read_bytes())
     repository.makepyfile('def test_model(wsec_golden):\n    wsec_golden("perceptron.onnx", tokens=7)')

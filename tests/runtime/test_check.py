@@ -14,6 +14,7 @@ from runtime.check import (
     compare,
     compare_all,
     random_inputs,
+    require_nonzero,
     tolerance,
     ulp_distance,
 )
@@ -49,6 +50,47 @@ def test_error_is_relative_to_the_largest_reference() -> None:
 def test_what_is_not_finite_never_passes(bad: float, both: bool) -> None:
     assert not compare("y", f32(1, bad), f32(1, bad if both else 2), 1e9).passed
     assert not compare("y", f32(1, 2), f32(1, bad), 1e9).passed
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_one_element_off_by_the_tolerance_fails_wherever_it_is(precision: str, sign: int) -> None:
+    """In fp64, so that the planted error is what it is said to be: as large as the tolerance fails, a hair less not."""
+    wanted = np.random.default_rng(3).standard_normal((2, 3, 4))
+    allowed = tolerance(precision)
+    for place in np.ndindex(wanted.shape):
+        for share, passes in ((1.0000001, False), (0.9999999, True)):
+            got = wanted.copy()
+            got[place] += sign * share * allowed * np.abs(wanted).max()
+            assert compare("y", got, wanted, allowed).passed == passes
+    exact = np.full((2, 2), 8.0)  # powers of two, so that nothing rounds
+    assert not compare("y", exact + 8.0 * 2.0**-7, exact, 2.0**-7).passed
+    assert compare("y", exact + 8.0 * 2.0**-8, exact, 2.0**-7).passed
+
+
+def test_errors_that_cancel_are_still_seen() -> None:
+    """A mean, or a sum, would not: half of all elements too large, half too small."""
+    wanted = np.ones((4, 4))
+    got = wanted + 1e-2 * np.where(np.arange(16).reshape(4, 4) % 2, 1, -1)
+    assert not compare("y", got, wanted, tolerance("fp16")).passed
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_fails_wherever_it_is(bad: float) -> None:
+    wanted = np.random.default_rng(3).standard_normal((2, 3, 4)).astype(np.float32)
+    for place in np.ndindex(wanted.shape):
+        got = wanted.copy()
+        got[place] = bad
+        assert not compare("y", got, wanted, tolerance("fp16")).passed
+        assert not compare("y", wanted, got, tolerance("fp16")).passed
+
+
+def test_inputs_of_zeros_are_refused() -> None:
+    require_nonzero({"x": f32(0, 0, 1e-30), "ids": np.array([[0, 1]])})
+    with pytest.raises(InputError, match=r"input ids.*all its values are zero"):
+        require_nonzero({"x": f32(1), "ids": np.array([[0, 0]])})
+    with pytest.raises(InputError, match="zero"):
+        require_nonzero({"x": f32(0.0, -0.0)})
 
 
 def test_zero_reference() -> None:
