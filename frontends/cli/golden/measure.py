@@ -76,7 +76,7 @@ def measure(
         found[Metric("output", safe(output.name), "argmax")] = output.argmax_agreement
     found.update(_costs(image))
     if run.cycle_tokens:
-        found.update(_timed(model, image, run, check, progress))
+        found.update(_timed(model, image, run, check, threads, progress))
     return Measured(
         model=safe(model.name),
         model_sha256=str(image.manifest["provenance"]["model_sha256"]),
@@ -151,7 +151,7 @@ def _gaps(solver: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _timed(
-    model: Path, image: Image, run: Run, check: CheckReport, progress: Progress
+    model: Path, image: Image, run: Run, check: CheckReport, threads: int, progress: Progress
 ) -> Iterator[tuple[Metric, float]]:
     """One sequence on the cycle machine. Its outputs are compared too: the time of wrong numbers is worth nothing.
 
@@ -159,7 +159,7 @@ def _timed(
     """
     exact = all(not output.tolerance for output in check.outputs)
     inputs: dict[str, Any] = random_inputs(image.ports, tokens=run.cycle_tokens, seed=run.seed, integers=exact)
-    session = Session(image, engine="cycle")
+    session = Session(image, threads, "cycle")
     got = session.run(**inputs, progress=lambda done, total: progress("running cycle by cycle", done, total))
     wanted, _ = reference(model, inputs)
     for output in compare_all(got, wanted, tolerance(check.precision, exact=exact)):
