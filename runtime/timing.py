@@ -134,12 +134,14 @@ def core_interval(program: Program, target: Target, words: Words = NO_WORDS) -> 
     """Cycles between two tokens of a core that never waits: its longest task's, and what the others take of it.
 
     Tasks share one datapath. Another task's issue costs the longest one a cycle if it falls on an issue of that, which
-    it does as often as that issues; on its set-ups and branches it costs nothing.
+    it does as often as that issues; on its set-ups and branches it costs nothing. The main thread costs others nothing:
+    it issues when none of them does.
     """
     works = [task_work(task, target, words) for task in program.tasks]
     longest = max(works, key=lambda work: work.serial)
     others = sum(work.issue for work in works) - longest.issue
-    return max(longest.serial + others * longest.issue / longest.serial, longest.issue + others)
+    between = others - (works[0].issue if longest is not works[0] else 0)
+    return max(longest.serial + between * longest.issue / longest.serial, longest.issue + others)
 
 
 class _Scalars:

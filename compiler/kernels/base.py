@@ -198,6 +198,11 @@ def fmac_rate(storage: Dtype, target: Target) -> float:
     return target.fmac_per_cycle_f16 if storage is Dtype.F16 else target.fmac_per_cycle_f32
 
 
+def begun(target: Target) -> int:
+    """Cycles of a core's program before a lone token comes: its task has begun, its first instruction is set up."""
+    return target.activation_cycles + target.vector_overhead_cycles
+
+
 def hop(target: Target) -> int:
     """Cycles for a word to leave a core, cross one link and enter the next core."""
     return 2 * target.ramp_cycles + target.hop_cycles

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from compiler.floorplan import Lane
-from compiler.kernels.base import SECOND_IN, STREAM_IN, STREAM_OUT, tap
+from compiler.kernels.base import SECOND_IN, STREAM_IN, STREAM_OUT, begun, tap
 from compiler.kernels.builder import CoreBuilder
 from compiler.kernels.line import Line
 from runtime.isa import Dtype, Program
@@ -47,4 +47,4 @@ class Join(Line):
         return b.program()
 
     def latency(self, target: Target) -> int:
-        return self.interval(target)
+        return self.interval(target) - begun(target)

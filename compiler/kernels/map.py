@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from compiler.kernels.base import STREAM_IN, STREAM_OUT, Rect, vector_init
+from compiler.kernels.base import STREAM_IN, STREAM_OUT, Rect, begun, vector_init
 from compiler.kernels.builder import CoreBuilder
 from compiler.kernels.line import Line
 from runtime.image import Init
@@ -60,4 +60,4 @@ class Map(Line):
             yield vector_init(program, "constant", Dtype.F32, rect, self.constant, role, per_row=self.blocks.block)
 
     def latency(self, target: Target) -> int:
-        return self.interval(target)
+        return self.interval(target) - begun(target)

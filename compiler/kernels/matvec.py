@@ -39,6 +39,7 @@ from compiler.kernels.base import (
     Kernel,
     Rect,
     Weight,
+    begun,
     chain_bindings,
     chain_south,
     hop,
@@ -418,8 +419,8 @@ class Matvec(Kernel):
         return np.asarray(instructions * overhead + words * word)
 
     def latency(self, target: Target) -> int:
-        n, begun = self.y.block, target.activation_cycles + target.vector_overhead_cycles  # before a lone token comes
-        chain = (self.slices.lanes - 1) * (hop(target) + 1) - begun
+        n = self.y.block
+        chain = (self.slices.lanes - 1) * (hop(target) + 1) - begun(target)
         finishing = self.finishers * (2 * vector(n, target) + vector(1, target) + hop(target))
         if self.finishers:
             finishing += vector(target.routine_cycles * n, target)

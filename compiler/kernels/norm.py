@@ -27,6 +27,7 @@ from compiler.kernels.base import (
     STREAM_OUT,
     Binding,
     Rect,
+    begun,
     chain_bindings,
     chain_south,
     hop,
@@ -184,7 +185,7 @@ class Norm(Line):
     def latency(self, target: Target) -> int:
         """The stats of a block, then through the chain, the result back to all, and the block scaled."""
         first, last = (self.program(Role(r == 0, r == self.rows - 1, self.blocks.block)) for r in (0, self.rows - 1))
-        measure = task_work(first.tasks[0], target).serial
+        measure = task_work(first.tasks[0], target).serial - begun(target)
         if self.rows == 1:
             return math.ceil(measure + task_work(last.tasks[1], target).serial)
         one = target.vector_overhead_cycles + 1
@@ -196,4 +197,4 @@ class Norm(Line):
 
     def needed_tokens(self, interval: int, target: Target) -> int:
         """Tokens a core holds while the chain and the broadcast are under way, at one token in `interval` cycles."""
-        return -(-self.latency(target) // interval) + 1
+        return -(-(begun(target) + self.latency(target)) // interval) + 1

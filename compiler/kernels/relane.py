@@ -21,6 +21,7 @@ from compiler.kernels.base import (
     STREAM_OUT,
     Binding,
     Kernel,
+    begun,
     chain_bindings,
     chain_east,
     hop,
@@ -101,33 +102,30 @@ class Relane(Kernel):
         b.name_queues(
             {STREAM_IN: "x"} | ({CHAIN_IN: "before"} if role.before else {}), {queue: "after" if role.after else "y"}
         )
+        # The later task goes first: what passes is not held up by what is taken for the next token.
+        with b.task("take"):
+            b.mov(b.pipe(held, 1 + role.own), b.take(STREAM_IN, 1 + role.own, Dtype.I32))
         with b.task("pass"):
-            b.mov(header, b.pipe(held, 1))
-            if not role.after:
-                b.mov(b.put(queue, 1, Dtype.I32), header)
+            b.mov(header if role.after else b.put(queue, 1, Dtype.I32), b.pipe(held, 1))
             if role.before:
                 b.mov(b.put(queue, role.before), b.take(CHAIN_IN, role.before))
             b.mov(b.put(queue, role.own), b.pipe(held, role.own, Dtype.F32))
-        with b.task("take"):
-            b.mov(b.pipe(held, 1 + role.own), b.take(STREAM_IN, 1 + role.own, Dtype.I32))
         return b.program()
 
     def _splitting(self, role: Role) -> Program:
         b = CoreBuilder(f"split.{role.own}+{role.after}" + ("" if role.before else ".first"))
-        header = b.scalar("header", Dtype.I32)
-        x = b.array("x", "buffer", Dtype.F32, role.own)
+        x = b.array("x", "buffer", Dtype.I32, 1 + role.own)  # with the header
         queue = CHAIN_IN if role.before else STREAM_IN
         b.name_queues(
             {queue: "before" if role.before else "x"}, {STREAM_OUT: "y"} | ({CHAIN_OUT: "after"} if role.after else {})
         )
         with b.task():
-            b.mov(header, b.take(queue, 1, Dtype.I32))
-            b.mov(x.all, b.take(queue, role.own))
+            b.mov(x.all, b.take(queue, 1 + role.own, Dtype.I32))
             if role.after:
-                b.mov(b.put(CHAIN_OUT, 1, Dtype.I32), header)
+                # Few instructions: the core before holds about as many words as come while these are set up.
+                b.mov(b.put(CHAIN_OUT, 1, Dtype.I32), x.at(0))
                 b.mov(b.put(CHAIN_OUT, role.after), b.take(queue, role.after))
-            b.mov(b.put(STREAM_OUT, 1, Dtype.I32), header)
-            b.mov(b.put(STREAM_OUT, role.own), x.all)
+            b.mov(b.put(STREAM_OUT, 1 + role.own, Dtype.I32), x.all)
         return b.program()
 
     def telling_roles(self) -> Iterable[Hashable]:
@@ -136,10 +134,12 @@ class Relane(Kernel):
         return dict.fromkeys(self.role(0, c) for c in (group[0], group[min(1, len(group) - 1)], group[-1]))
 
     def latency(self, target: Target) -> int:
-        """Merging, words of all cores stream to the last; splitting, a core takes its own before it passes any on."""
-        if self.merge:
-            return self.interval(target) - target.activation_cycles + (self.ratio - 1) * hop(target)
+        """Merging, a core sends its own block when all before it are through; the first one takes most of its block
+        word by word as it passes it on. Splitting, a core takes its own block before it passes any on."""
         block, overhead = self.blocks.block, target.vector_overhead_cycles
-        step = block + 2 * overhead + 4 + hop(target)
+        if self.merge:
+            step = overhead + block + hop(target) + 1
+            return 2 + overhead + block + max(0, block - overhead + 1) + (self.ratio - 1) * step
+        step = block + 2 * overhead + 2 + hop(target)
         last = self.program(self.role(0, self.groups[0][-1])).tasks[0]
-        return math.ceil(task_work(last, target).serial) - target.activation_cycles + (self.ratio - 1) * step
+        return math.ceil(task_work(last, target).serial) - begun(target) + (self.ratio - 1) * step
