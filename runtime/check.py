@@ -93,6 +93,27 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """The first wrong number of a running image: which core, which element of the block it sends or hears, and why.
+
+    `cause`: kernel (not known more closely), chain (this core's partial sum), weight (one weight of this core), route
+    (what arrives comes from elsewhere than meant). `text` says all of it.
+    """
+
+    kernel: str
+    where: str
+    token: tuple[int, ...]  # its place along the token axes
+    element: int  # of the block
+    lane: int
+    core: tuple[int, int]
+    colour: int
+    got: float
+    wanted: float
+    cause: str
+    text: str
+
+
+@dataclass(frozen=True)
 class CheckReport:
     """What `wsec check` says. `layers` is empty unless asked for; `fused` are ONNX values that no level has any more.
 
@@ -110,7 +131,7 @@ class CheckReport:
     layers: tuple[Layer, ...] = ()
     fused: tuple[str, ...] = ()
     observation: float = 0.0
-    finding: str = ""
+    finding: Finding | None = None
 
     @property
     def passed(self) -> bool:
@@ -128,7 +149,8 @@ class CheckReport:
             {key: _finite(value) for key, value in asdict(layer).items()} | {"passed": layer.passed}
             for layer in self.layers
         ]
-        rest = {"schema": SCHEMA, "passed": self.passed, "ratio": self.ratio}
+        finding = None if self.finding is None else {k: _finite(v) for k, v in asdict(self.finding).items()}
+        rest = {"finding": finding, "schema": SCHEMA, "passed": self.passed, "ratio": self.ratio}
         return asdict(self) | {"outputs": outputs, "layers": layers} | rest
 
 

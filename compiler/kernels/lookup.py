@@ -90,7 +90,7 @@ class Lookup(Kernel):
         return chain_bindings(r, self.rows)
 
     def role(self, r: int, c: int) -> Hashable:
-        table, local = self._owner(r)
+        table, local = self.owner(r)
         entries = Blocks(self.tables[table].count, self.tables[table].block).size(local)
         return Role(table, r == 0, r == self.rows - 1, entries, self.blocks.size(c))
 
@@ -144,7 +144,7 @@ class Lookup(Kernel):
         yield vector_init(program, "first_row", Dtype.I32, rect, "first_row", 1, per_row=1)
 
     def constants(self) -> Mapping[str, np.ndarray[Any, Any]]:
-        first = [local * self.tables[table].block for table, local in map(self._owner, range(self.rows))]
+        first = [local * self.tables[table].block for table, local in map(self.owner, range(self.rows))]
         return {"first_row": np.array(first, np.int32)}
 
     def memory(self, target: Target) -> int:
@@ -156,7 +156,7 @@ class Lookup(Kernel):
     def latency(self, target: Target) -> int:
         return self.interval(target) + self.cols * target.hop_cycles + self.rows * (hop(target) + 1)
 
-    def _owner(self, r: int) -> tuple[int, int]:
+    def owner(self, r: int) -> tuple[int, int]:
         """(table, block of it) that row r of the rectangle holds."""
         tokens = self.tables[0].cores
         return (0, r) if r < tokens else (1, r - tokens)

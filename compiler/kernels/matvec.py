@@ -230,11 +230,11 @@ class Matvec(Kernel):
 
     @cached_property
     def _width_cuts(self) -> tuple[int, ...]:
-        widths = [tuple(blocks.size(c) for blocks in self._group_blocks) for c in range(self.cols)]
+        widths = [tuple(blocks.size(c) for blocks in self.group_blocks) for c in range(self.cols)]
         return (0, *(c for c in range(1, self.cols) if widths[c] != widths[c - 1]))
 
     def role(self, r: int, c: int) -> Hashable:
-        widths = tuple(blocks.size(c) for blocks in self._group_blocks)
+        widths = tuple(blocks.size(c) for blocks in self.group_blocks)
         tiles = self.slices.lanes
         if r >= tiles:
             parts = Blocks.over(sum(widths), self.finishers)
@@ -329,7 +329,7 @@ class Matvec(Kernel):
             return
         w, k, tile = region_address(program, "w"), self.x.features, self.slices.block
         memory, column, size = TileLayout.of(self.storage, role.k, sum(role.n)), 0, self.storage.size
-        shares = zip(self.groups, self._group_blocks, role.n, self.weight_columns, strict=True)
+        shares = zip(self.groups, self.group_blocks, role.n, self.weight_columns, strict=True)
         for group, blocks, width, total in shares:
             start, per_row, per_col, down, across = group.start, tile * total, blocks.block, total, 1
             if group.weight.transposed:
@@ -427,6 +427,6 @@ class Matvec(Kernel):
         return self.interval(target) + self.cols * target.hop_cycles + chain + finishing
 
     @cached_property
-    def _group_blocks(self) -> tuple[Blocks, ...]:
+    def group_blocks(self) -> tuple[Blocks, ...]:
         """Each group's share of the lanes' blocks."""
         return tuple(Blocks(group.n, self.y.block * group.n // self.y.features) for group in self.groups)

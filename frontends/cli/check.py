@@ -137,7 +137,7 @@ def layers_text(report: CheckReport) -> str:
         f"{report.observation:.1e} when the others are made visible",
         *(first_text(report, level) for level in levels),
     ]
-    return "\n".join([*told, *([report.finding] if report.finding else [])])
+    return "\n".join([*told, *([report.finding.text] if report.finding else [])])
 
 
 def _cells(layer: Layer | None) -> tuple[str, str]:

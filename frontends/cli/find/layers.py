@@ -18,15 +18,18 @@ from compiler.dialects.flow import stream
 from compiler.dialects.graph import tensor_type
 from compiler.dims import evaluate as size_of
 from compiler.driver import Options, lower
+from compiler.flow_interpreter import Run
 from compiler.ir.core import Op, Value
-from frontends.cli.find.executed import compare_executed, record, standings
+from compiler.passes.nets import Netlist
+from frontends.cli.find.cores import Scene, locate, misrouted
+from frontends.cli.find.executed import Standing, Streams, compare_executed, received, record, standings
 from frontends.cli.find.levels import FlowMeaning, GraphMeaning, compare_level, difference, largest, relative
 from frontends.cli.find.names import node_outputs, value_names
 from frontends.cli.toolchain import Inside
 from frontends.onnx.expose import References, references
 from frontends.onnx.import_graph import import_model
 from frontends.onnx.load import load_model
-from runtime.check import Layer, tolerance
+from runtime.check import Finding, Layer, tolerance
 from runtime.image import Image
 from runtime.session import Session
 
@@ -43,7 +46,7 @@ class Looked:
     layers: tuple[Layer, ...]
     fused: tuple[str, ...]
     observation: float
-    finding: str
+    finding: Finding | None
     outputs: dict[str, Array]
     session: Session | None
 
@@ -101,6 +104,7 @@ class _Looking:
             layers += self.level(GraphMeaning(self.resources, self.inputs), graph, refs, "fp32")
         names, session = graph, None
         outputs: dict[str, Array] = {}
+        finding: Finding | None = None
         if "placed" in self.levels or "executed" in self.levels:
             self.lower("size")
             names = value_names(self.module, self.outputs)
@@ -114,13 +118,30 @@ class _Looking:
             )
             allowed = tolerance(self.options.precision, exact=self.exact)
             self.progress("comparing kernels", 0, 0)
-            rows = compare_executed(kernels, streams, self.inputs, names, refs, self.resources, allowed)
+            rows = list(compare_executed(kernels, streams, self.inputs, names, refs, self.resources, allowed))
             layers += [layer for _, layer in rows]
+            finding = self.find(kernels, streams, rows, outputs)
         there = {name for name in names.values() if name in refs}
         fused = tuple(name for name in dict.fromkeys(imported.values()) if name not in there)
         moved = [relative(difference(refs.get(name), plain[name]), largest(plain[name])) for name in plain]
         self.write_index(refs)
-        return Looked(tuple(layers), fused, max(moved, default=0.0), "", outputs, session)
+        return Looked(tuple(layers), fused, max(moved, default=0.0), finding, outputs, session)
+
+    def find(
+        self, kernels: list[Standing], streams: Streams, rows: list[tuple[Standing, Layer]], outputs: dict[str, Array]
+    ) -> Finding | None:
+        """Where the first wrong kernel goes wrong; if none does, the route on which the host's words went astray."""
+        run = Run(self.resources, self.inputs, sums=np.float64)
+        scene = Scene(self.image, Netlist(self.module), kernels, streams, self.inputs, run, self.threads)
+        wrong = next(((kernel, layer) for kernel, layer in rows if layer.wrong), None)
+        if wrong is not None:
+            self.progress("looking for the core", 0, 0)
+            return locate(scene, *wrong)
+        for op in self.module.body.find("flow.output"):
+            (sent,) = received(op, streams, run)
+            if not np.array_equal(sent.reshape(-1), outputs[str(op.attrs["name"])].reshape(-1), equal_nan=True):
+                return misrouted(scene, None, None)
+        return None
 
     def lower(self, phase: str) -> None:
         lower(self.module, self.resources, self.options, to=phase, progress=self.progress, target=self.image.target)
