@@ -383,7 +383,7 @@ def _chain_finding(
     lines = [
         finding.text,
         f"the error enters at core ({x}, {y}), {place.row + 1} of {rows} in its column: element {at[-1]} of what it "
-        f"sends on for {_token(at)}: got {sent[at]:.7g}, wanted {wanted[at]:.7g}, where rounding explains {bound[at]:.1e}",
+        f"sends on for {_token(at)}: got {sent[at]:.7g}, wanted {wanted[at]:.7g}; rounding explains {bound[at]:.1e}",
     ]
     weight = _one_weight(place, sent - wanted, at[-1])
     if weight is not None:
