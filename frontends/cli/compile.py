@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import resource
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from runtime.errors import InputError, UsageError
 from runtime.text import table
 
 if TYPE_CHECKING:
+    from compiler.driver import Options
     from frontends.cli.toolchain import Opened
     from runtime.image import Image
     from runtime.validate import Report
@@ -72,6 +74,10 @@ def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "--html", type=Path, metavar="FILE",
         help="write the page of `wsec report --html`, with the IR after each pass and the seconds it took",
     )  # fmt: skip
+    parser.add_argument(
+        "--crash-reproducers-to", type=Path, metavar="DIR",
+        help="where to pack the run if a pass crashes, see `wsec repro` (beside the output)",
+    )  # fmt: skip
     parser.add_argument("--time-passes", action="store_true", help="print the seconds of every pass on stderr")
     add_json(parser)
 
@@ -85,6 +91,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if to_file:
         require_folder(Path(args.output))
     _require_suffix(args)
+    if args.crash_reproducers_to is not None:
+        require_folder(args.crash_reproducers_to / "any.zip")
     for path in (args.save_placement, args.report, args.placed_svg, args.html):
         if path is not None:
             require_folder(path)
@@ -99,9 +107,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
     _require_ahead(given, str(opened.module.attrs.get("phase", "import")))
     if args.compile_to is not None:
         _require_image(args)
-        toolchain.lower_module(
-            opened, options, to=args.compile_to, dump=args.dump_ir, locations=args.locations, progress=console.progress
-        )
+        with _kept_crashes(args, console, options):
+            toolchain.lower_module(
+                opened,
+                options,
+                to=args.compile_to,
+                dump=args.dump_ir,
+                locations=args.locations,
+                progress=console.progress,
+            )
         _save_placement(args, opened)
         _write_module(args, console, opened, Path(args.output) if to_file else None)
         _time_passes(args, console, opened)
@@ -110,9 +124,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from runtime.imagefile import write_image
 
     opened.stages = [] if args.html is not None else None
-    image, report = toolchain.finish_image(
-        opened, options, dump=args.dump_ir, locations=args.locations, progress=console.progress
-    )
+    with _kept_crashes(args, console, options):
+        image, report = toolchain.finish_image(
+            opened, options, dump=args.dump_ir, locations=args.locations, progress=console.progress
+        )
     began = time.perf_counter()
     write_image(image, args.output, args.store_weights)
     opened.seconds["write"] = time.perf_counter() - began
@@ -126,6 +141,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.out(f"{args.output}: {summary_text(facts)}")
     _time_passes(args, console, opened)
     return 0
+
+
+def _kept_crashes(args: argparse.Namespace, console: Console, options: Options) -> AbstractContextManager[None]:
+    """Packs the run if a pass crashes."""
+    from frontends.cli.find.repro import keep_crashes
+
+    output = Path(args.output if args.output not in (None, "-") else args.model.name)
+    packed = (args.crash_reproducers_to or output.parent) / f"{output.stem}.crash.zip"
+    return keep_crashes(args.model, options, packed, console.err, console.progress)
 
 
 def _require_image(args: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from frontends.cli import (
     bench,
+    bisect,
     check,
     compile,
     completion,
@@ -24,7 +25,9 @@ from frontends.cli import (
     lint,
     opt,
     place,
+    reduce,
     report,
+    repro,
     run,
     score,
     target,
@@ -70,6 +73,9 @@ VERBS = (
     run,
     check,
     golden,
+    bisect,
+    reduce,
+    repro,
     bench,
     place,
     score,

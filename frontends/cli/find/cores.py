@@ -182,7 +182,8 @@ def _misroute_finding(scene: Scene, found: Misroute, finding: Finding | None) ->
     meant, came = (_lane_of(scene, end) for end in (found.wanted, found.got))
     sink = scene.standing(found.sink)
     name = sink.name if sink is not None else f"host port {scene.image.ports[-1].name}"
-    token, element, got, wanted = (), 0, float("nan"), float("nan")
+    token: tuple[int, ...] = ()
+    element, got, wanted = 0, float("nan"), float("nan")
     if meant is not None and came is not None and meant[1].shape == came[1].shape:
         place = _worst(difference(came[1], meant[1]), np.zeros(meant[1].shape))
         token, element = place[:-1], place[-1]

@@ -98,7 +98,9 @@ class _Looking:
         imported = value_names(self.module, self.outputs)
         self.lower("fuse")
         graph = value_names(self.module, self.outputs)
-        refs = references(self.model, _sizes(graph, self.dims()), self.inputs, self.folder, self.progress)
+        refs = references(
+            self.model, sizes_of(graph, dims_of(self.module, self.inputs)), self.inputs, self.folder, self.progress
+        )
         layers: list[Layer] = []
         if "graph" in self.levels:
             layers += self.level(GraphMeaning(self.resources, self.inputs), graph, refs, "fp32")
@@ -153,15 +155,6 @@ class _Looking:
         allowed = tolerance(precision, exact=self.exact)
         return list(compare_level(self.module, meaning, names, refs, self.resources, allowed))
 
-    def dims(self) -> dict[str, int]:
-        """The sizes that the inputs give to symbolic dimensions."""
-        dims: dict[str, int] = {}
-        for op in self.module.body.find("graph.input"):
-            shape = np.shape(self.inputs[str(op.attrs["name"])])
-            declared = tensor_type(op.result).shape
-            dims.update({dim: size for dim, size in zip(declared, shape, strict=True) if isinstance(dim, str)})
-        return dims
-
     def token_axes(self) -> tuple[int, ...]:
         """How many tokens, as the first input counts them."""
         op: Op = self.module.body.find("flow.input")[0]
@@ -185,7 +178,17 @@ def options_of(image: Image) -> Options:
     return Options(**{key: value for key, value in told.items() if key in known})
 
 
-def _sizes(names: Mapping[Value, str], dims: Mapping[str, int]) -> dict[str, int]:
+def dims_of(module: Op, inputs: Mapping[str, Array]) -> dict[str, int]:
+    """The sizes that the inputs of a `graph` module give to its symbolic dimensions."""
+    dims: dict[str, int] = {}
+    for op in module.body.find("graph.input"):
+        shape = np.shape(inputs[str(op.attrs["name"])])
+        declared = tensor_type(op.result).shape
+        dims.update({dim: size for dim, size in zip(declared, shape, strict=True) if isinstance(dim, str)})
+    return dims
+
+
+def sizes_of(names: Mapping[Value, str], dims: Mapping[str, int]) -> dict[str, int]:
     """Bytes of the named values by ONNX name."""
     sizes: dict[str, int] = {}
     for value, name in names.items():
