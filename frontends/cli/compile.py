@@ -78,7 +78,7 @@ def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "--crash-reproducers-to", type=Path, metavar="DIR",
         help="where to pack the run if a pass crashes, see `wsec repro` (beside the output)",
     )  # fmt: skip
-    parser.add_argument("--time-passes", action="store_true", help="print the seconds of every pass on stderr")
+    parser.add_argument("--time-passes", action="store_true", help="print seconds and ops of every pass on stderr")
     add_json(parser)
 
 
@@ -246,11 +246,11 @@ def _write_page(args: argparse.Namespace, image: Image, opened: Opened) -> None:
 
 
 def _time_passes(args: argparse.Namespace, console: Console, opened: Opened) -> None:
-    if not args.time_passes:
+    if not args.time_passes or opened.times is None:
         return
-    total = ("all", sum(seconds for _, seconds in opened.passes))
-    rows: list[tuple[object, ...]] = [(name, round(seconds, 3)) for name, seconds in (*opened.passes, total)]
-    console.err(table(("pass", "seconds"), rows))
+    from compiler.ir.instrument import HEAD
+
+    console.err(table(HEAD, opened.times.rows()))
 
 
 def summary(image: Image, report: Report, seconds: dict[str, float]) -> dict[str, Any]:

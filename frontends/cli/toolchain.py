@@ -16,6 +16,7 @@ from compiler.dialects import flow
 from compiler.driver import Options, build, lower
 from compiler.floorplan import Placed
 from compiler.ir.core import Op
+from compiler.ir.instrument import PassTimes
 from compiler.ir.parser import parse_file
 from compiler.ir.passes import Hook, Pass, Progress, dump_to, no_progress
 from compiler.ir.printer import print_module
@@ -72,7 +73,7 @@ class Opened:
     module: Op
     resources: ResourceStore
     seconds: dict[str, float]
-    passes: list[tuple[str, float]] = dataclasses.field(default_factory=list)
+    times: PassTimes | None = None  # what the passes took and changed, once they have run
     places: dict[str, Placed] = dataclasses.field(default_factory=dict)  # by kernel, as soon as they are known
     stages: list[Stage] | None = None
 
@@ -141,7 +142,8 @@ def lower_module(
         # Codegen turns kernels into blocks of cores, and the host's ports into lanes: the last kernels seen count.
         opened.places = _places(module) or opened.places
 
-    hooks: list[Hook] = [_note_options, _Clock(opened), note_places]
+    opened.times = PassTimes(opened.module)
+    hooks: list[Hook] = [_note_options, _Clock(opened), opened.times, note_places]
     if dump is not None:
         dump.mkdir(parents=True, exist_ok=True)
         first = dump / f"00-{opened.module.attrs.get('phase', 'import')}.wir"
@@ -313,15 +315,14 @@ def _keep_stages(stages: list[Stage], *, locations: bool) -> Hook:
 
 
 class _Clock:
-    """A hook that books seconds by pass and, wall clock, by phase."""
+    """A hook that books seconds, wall clock, by phase."""
 
     def __init__(self, opened: Opened) -> None:
         self.opened = opened
         self.phase = opened.module.attrs.get("phase", "import")
         self.began = time.perf_counter()
 
-    def __call__(self, _index: int, step: Pass, module: Op, seconds: float) -> None:
-        self.opened.passes.append((step.name, seconds))
+    def __call__(self, _index: int, _step: Pass, module: Op, _seconds: float) -> None:
         phase = module.attrs.get("phase", "import")
         if phase == self.phase:
             return
