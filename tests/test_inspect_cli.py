@@ -88,6 +88,15 @@ def test_a_module_under_any_name(wsec: Any, tmp_path: Path) -> None:
     assert data["outputs"] == [["y", "tensor<batch x 4 x f32>"]]
 
 
+def test_a_hostile_module_is_shown_harmlessly(wsec: Any, tmp_path: Path) -> None:
+    path = tmp_path / "m.wir"
+    names = r'phase = "\u001b[2J", target = "\u001b[2J", source = {model = "\u001b[2J"}, options = {"\u001b[2J" = 1}'
+    path.write_text(MODULE.replace('phase = "import", source = {model = "m.onnx"}, options = {seed = 1}', names))
+    for options in ([], ["--fold"], ["--json"]):
+        told = wsec("inspect", path, *options)
+        assert told.code == 0 and "\x1b" not in told.out
+
+
 def test_a_module_folded(wsec: Any, tmp_path: Path) -> None:
     path = tmp_path / "m.wir"
     path.write_text(MODULE)

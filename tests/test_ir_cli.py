@@ -44,7 +44,7 @@ def test_diff_as_json(wsec: Any, mlp: Path, tmp_path: Path) -> None:
     assert (data["schema"], data["same"], data["ops"]) == (1, False, {"before": 4, "after": 4})
     assert data["by_op"] == [{"op": "graph.unary", "before": 1, "after": 1, "changed": 1, "removed": 0, "added": 0}]
     (difference,) = data["differences"]
-    assert difference["details"] == ["loc: /mlp/Relu -> /mlp/Other"]
+    assert difference["details"] == ['loc: "/mlp/Relu" -> "/mlp/Other"']
     assert wsec("diff", mlp, other, "--no-locations").code == 0
 
 

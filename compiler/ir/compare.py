@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from compiler.ir.align import aligned
-from compiler.ir.core import Attr, Block, Op, Value, identifier, same_attr
+from compiler.ir.core import Attr, Block, Op, Value, identifier, quoted, same_attr
 from compiler.ir.printer import Printer, SymbolNames, attr_text, symbol_text
 
 Kind = Literal["changed", "removed", "added"]
@@ -166,7 +166,7 @@ class _Comparer:
         if len(a.regions) != len(b.regions):
             yield f"regions: {len(a.regions)} -> {len(b.regions)}"
         if self.locations:
-            yield from _unlike("loc", list(a.loc.names), list(b.loc.names))
+            yield from _unlike("loc", list(map(quoted, a.loc.names)), list(map(quoted, b.loc.names)))
 
     def entries(self, path: str, a: Mapping[str, Attr], b: Mapping[str, Attr]) -> Iterator[str]:
         """Attributes that differ, entry by entry if they are dictionaries."""

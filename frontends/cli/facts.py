@@ -118,10 +118,10 @@ def _nbytes(resource: Op) -> int:
 
 def module_text(facts: Facts) -> str:
     """The facts for people."""
-    phase = facts["phase"] or "unknown"
+    phase, target = safe(facts["phase"] or "unknown"), safe(facts["target"] or "none yet")
     passes = f" and {facts['passes']} passes of the next" if facts["passes"] else ""
     source = (facts["source"] or {}).get("model", "")
-    lines = [f"{facts['path']}: IR, phase {phase}{passes}, target {facts['target'] or 'none yet'}"]
+    lines = [f"{facts['path']}: IR, phase {phase}{passes}, target {target}"]
     lines += [f"from {safe(source)}"] if source else []
     if facts["options"]:
         lines.append("options " + ", ".join(f"{safe(key)} {safe(value)}" for key, value in facts["options"].items()))

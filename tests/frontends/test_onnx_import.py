@@ -9,12 +9,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from ir_equal import assert_same_ir
 from onnx import helper
 from onnx_models import build, floats, mlp, saved, with_external
 
 from compiler.dialects import graph
 from compiler.graph_interpreter import run_graph
-from compiler.ir.core import Op, TensorType, structurally_equal
+from compiler.ir.core import Op, TensorType
 from compiler.ir.defs import REGISTRY
 from compiler.resources import ResourceStore
 from frontends.onnx import probe
@@ -97,7 +98,7 @@ def test_both_exporters_give_the_same_weights(tiny_gpts: dict[str, Path]) -> Non
 
 
 def test_the_same_file_gives_the_same_module(tiny_gpts: dict[str, Path]) -> None:
-    assert structurally_equal(import_model(tiny_gpts["legacy"])[0], import_model(tiny_gpts["legacy"])[0])
+    assert_same_ir(import_model(tiny_gpts["legacy"])[0], import_model(tiny_gpts["legacy"])[0])
 
 
 def test_every_op_is_located_at_a_node_or_value_of_the_model(tiny_gpts: dict[str, Path]) -> None:

@@ -110,7 +110,9 @@ def test_ops_with_symbols_are_the_same_op_whatever_changed() -> None:
 
 def test_locations_count_unless_told_otherwise() -> None:
     other = edited(('loc("r")', 'loc("r", "s")'))
-    assert differences(other)[0].details == ("loc: r -> r, s",)
+    assert differences(other)[0].details == ('loc: "r" -> "r", "s"',)
+    hostile = differences(edited(('loc("r")', r'loc("\u001b[31m")')))
+    assert "\x1b" not in hostile[0].text()
     assert not differences(other, locations=False)
 
 
