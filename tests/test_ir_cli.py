@@ -37,6 +37,14 @@ def test_diff_says_the_first_difference_and_how_many(wsec: Any, mlp: Path, tmp_p
     assert wsec("diff", mlp, other, "--ignore", "fn", "--ignore", "name").code == 0
 
 
+def test_diff_tells_the_module_from_its_ops(wsec: Any, mlp: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.wir"
+    other.write_text(MLP.replace('"import"', '"fuse"').replace('"relu"', '"tanh"'))
+    told = wsec("diff", mlp, other).out
+    assert 'the module itself:\n  phase: "import" -> "fuse"\n' in told
+    assert 'fn: "relu" -> "tanh"' in told and "- builtin.module" not in told
+
+
 def test_diff_as_json(wsec: Any, mlp: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.wir"
     other.write_text(MLP.replace('loc("/mlp/Relu")\n  g', 'loc("/mlp/Other")\n  g'))

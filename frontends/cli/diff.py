@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Compare two .wir files as programs: what values are called, layout, comments and the order of attributes do not matter.
-Prints the first difference and how many there are by op. Exit code 0 if there is none, 5 if there are."""
+Prints the first difference between ops, and how many there are by op. Exit code 0 if there is none, 5 if there are."""
 
 
 def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -80,6 +80,10 @@ def _text(args: argparse.Namespace, found: Comparison) -> str:
     head = (
         f"{args.before} and {args.after} differ: {counts}, of {found.before.total():,} and {found.after.total():,} ops"
     )
-    shown = [difference.text() for difference in found.differences[: args.max]]
+    # The module's own attributes nearly always differ, and should not stand for what does in the program.
+    own = [difference for difference in found.differences if difference.where == "the file"]
+    inner = [difference for difference in found.differences if difference not in own]
+    parts = ["\n".join(["the module itself:", *(f"  {detail}" for d in own for detail in d.details)])] if own else []
+    parts += [difference.text() for difference in inner[: args.max]]
     rows = [tuple(row.values()) for row in _rows(found)]
-    return "\n\n".join([head, *shown, table(("op", "before", "after", "changed", "removed", "added"), rows)])
+    return "\n\n".join([head, *parts, table(("op", "before", "after", "changed", "removed", "added"), rows)])
