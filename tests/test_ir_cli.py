@@ -114,3 +114,4 @@ def test_invalid_text_is_told_with_its_line(refused: Any, tmp_path: Path) -> Non
     path = tmp_path / "m.wir"
     path.write_text("builtin.module {\n  %0 = graph.constant {value = @w} : tensor<4 x f32>\n}\n")
     refused(1, ["invalid-ir", "m.wir", "line 2: graph.constant", "no op is called @w"], "opt", path)
+    refused(1, ["invalid-ir", "m.wir", "line 2: graph.constant"], "compile", path, "-o", tmp_path / "m.wse")

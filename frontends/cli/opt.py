@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from frontends.cli.arguments import Verbs, add_no_locations, add_verb, require_folder
 from frontends.cli.console import Console
-from runtime.errors import InputError, NumericsError, UsageError, WsecError
+from runtime.errors import NumericsError, UsageError, WsecError
 from runtime.text import table
 
 if TYPE_CHECKING:
@@ -113,13 +113,10 @@ def _read(name: str) -> str:
 def _parse(args: argparse.Namespace, text: str) -> Op:
     """The module, valid if --verify-each is on."""
     from compiler.ir.parser import parse_module
-    from compiler.ir.verifier import verify
+    from compiler.ir.read import read_module
 
-    lines: dict[Op, int] = {}
-    module = parse_module(text, filename=_filename(args), lines=lines)
-    if args.verify_each == "on":
-        verify(module, where=_filename(args), error=InputError, lines=lines)
-    return module
+    filename = _filename(args)
+    return read_module(text, filename) if args.verify_each == "on" else parse_module(text, filename=filename)
 
 
 def _filename(args: argparse.Namespace) -> str:

@@ -17,9 +17,9 @@ from compiler.driver import Options, build, lower
 from compiler.floorplan import Placed
 from compiler.ir.core import Op
 from compiler.ir.instrument import PassTimes
-from compiler.ir.parser import parse_file
 from compiler.ir.passes import Hook, Pass, Progress, dump_to, no_progress
 from compiler.ir.printer import print_module
+from compiler.ir.read import read_file
 from compiler.resources import ResourceStore
 from frontends.cli.exactness import is_exact
 from frontends.cli.version import VERSION
@@ -103,7 +103,7 @@ def open_module(path: Path, *, weights: Path | None = None, progress: Progress =
     began = time.perf_counter()
     if path.suffix == ".wir":
         progress(f"reading {path.name}", 0, 0)
-        module = parse_file(path)
+        module = read_file(path)
         resources = find_weights(module, path.parent, weights)
         resources.resolve(module)
     else:
