@@ -106,9 +106,7 @@ def _form(op: OpDef) -> str:
 
 
 def _row(name: str, attribute: Attribute) -> str:
-    default = (
-        "-" if attribute.optional else f"`{attr_text(attribute.default)}`" if attribute.default is not None else ""
-    )
+    default = "must be there" if attribute.default is None else f"`{attr_text(attribute.default)}`"
     words = ", ".join(f"`{choice}`" for choice in attribute.choices)
     notes = "; ".join(filter(None, (attribute.doc, f"one of {words}" if words else "")))
     return f"| `{name}` | {_kind(attribute.kind)} | {'-' if attribute.optional else default} | {notes} |"

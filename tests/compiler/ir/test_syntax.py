@@ -37,7 +37,11 @@ def test_every_op_and_attribute_is_on_the_page() -> None:
     for name, text in sections.items():
         assert REGISTRY[name].summary in text
         for key, attribute in REGISTRY[name].attrs.items():
-            assert key == "sym_name" or f"| `{key}` |" in text
+            row = next((line for line in text.splitlines() if line.startswith(f"| `{key}` |")), "")
+            assert key == "sym_name" or row
+            assert ("must be there" in row) == (
+                key != "sym_name" and not attribute.optional and attribute.default is None
+            )
             assert all(f"`{choice}`" in text for choice in attribute.choices)
 
 
