@@ -65,7 +65,7 @@ def test_worse_fails_with_a_table_and_better_passes_with_a_hint(
     baseline(repository).write_text(text.replace(line, 'cores = { value = 9999, worse = "2 %" }'), encoding="utf-8")
     result = run(repository)
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*better than the baseline*", "perceptron cost.cores 9999 -> *"])
+    result.stdout.fnmatch_lines(["*baselines that could be updated*", "perceptron cost.cores 9999 -> *, better"])
 
 
 def test_numbers_are_junit_properties(repository: pytest.Pytester, recorded: store.Result) -> None:
@@ -87,6 +87,15 @@ def test_files_are_found_from_the_test_file(repository: pytest.Pytester, monkeyp
     (repository.path / "elsewhere").mkdir()
     monkeypatch.chdir(repository.path / "elsewhere")
     run(repository, str(repository.path)).assert_outcomes(passed=1)
+
+
+def test_another_model_passes_and_is_told(repository: pytest.Pytester, recorded: store.Result) -> None:
+    text = recorded.path.read_text(encoding="utf-8")
+    digest = recorded.baseline.model_sha256
+    baseline(repository).write_text(text.replace(digest, "0" * len(digest)), encoding="utf-8")
+    result = run(repository)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["perceptron: the model is not the one that was recorded"])
 
 
 def test_tables_for_a_summary_page(repository: pytest.Pytester, recorded: store.Result) -> None:

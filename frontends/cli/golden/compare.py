@@ -110,8 +110,8 @@ def _verdict(old: float, new: float, low: float | None, high: float | None, limi
         return SAME
     if (new > old) != rule.higher_is_better:
         return WITHIN
-    # An error moves on its own from processor to processor: half as large is news, a little smaller is not.
-    return BETTER if not rule.noisy or rule.higher_is_better or new <= old / 2 else WITHIN
+    # An error moves on its own from processor to processor: half as large is news, unless that is noise itself.
+    return WITHIN if rule.noise and not (new <= old / 2 and old - new >= rule.noise) else BETTER
 
 
 def _notes(baseline: Baseline, measured: Measured) -> tuple[str, ...]:
@@ -142,10 +142,10 @@ def updated(old: Baseline | None, measured: Measured, reason: str, version: str)
     metrics = {}
     known: Mapping[Metric, Recorded] = old.metrics if old else {}
     for metric, value in measured.values.items():
-        before = known.get(metric)
-        recorded = (
-            Recorded(value, rule_of(metric).worse) if before is None else dataclasses.replace(before, value=value)
-        )
+        rule, before = rule_of(metric), known.get(metric)
+        recorded = Recorded(value, rule.default(value))
+        if before is not None and before != Recorded(before.value, rule.default(before.value)):  # somebody edited it
+            recorded = dataclasses.replace(before, value=value)
         if measured.limits.get(metric) == 0:  # exact: there is nothing to allow
             recorded = dataclasses.replace(recorded, worse=dataclasses.replace(recorded.worse, amount=0.0))
         require_sound(metric, recorded, str(measured.options["precision"]))

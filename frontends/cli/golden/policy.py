@@ -4,9 +4,9 @@ A baseline file may change a tolerance, within what stands here as the widest: w
 not ask whether a limit has been opened so far that nothing can fail any more.
 
 Predicted and counted numbers are the same on every machine, so their tolerances only leave room for changes that are
-not worth a new baseline. Errors are not: onnxruntime picks its order of summation by processor, which moves an error
-of fp32's noise (3e-7 to 3e-6 of the largest output) by a good part of itself. Twice the recorded error is allowed, and
-never more than the tolerance of `runtime.check`.
+not worth a new baseline. Errors are not: onnxruntime picks its order of summation by processor, which moves them by
+fp32's noise (3e-7 to 3e-6 of the largest output). So twice the recorded error is allowed, or NOISE more where that is
+less, and never more than the tolerance of `runtime.check`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from runtime.check import TOLERANCES
 
+NOISE = 1e-6
 NOISE_SHARE = 1 / 6  # of the tolerance of `runtime.check`, which is six times the noise of two correct results
 
 
@@ -53,7 +54,7 @@ def percent(number: float) -> Tolerance:
 @dataclass(frozen=True)
 class Rule:
     """One kind of number. `worse`: the tolerance of a new baseline. The widest a file may have is the larger of
-    `widest` of the value and `widest_amount`. `noisy`: also unchanged programs give other values on other machines."""
+    `widest` of the value and `widest_amount`. `noise`: how far an unchanged program's value may be elsewhere."""
 
     text: str
     worse: Tolerance
@@ -61,19 +62,23 @@ class Rule:
     widest_amount: float = 0.0
     whole: bool = True
     higher_is_better: bool = False
-    noisy: bool = False
+    noise: float = 0.0
+
+    def default(self, value: float) -> Tolerance:
+        """The tolerance of a new baseline, and of one whose tolerance nobody edited."""
+        return self.worse if self.worse.of(value) >= self.noise else Tolerance(self.noise)
 
     def widest_of(self, value: float, precision: str) -> float:
         """The largest distance that a baseline may allow from `value`."""
-        noise = TOLERANCES[precision] * NOISE_SHARE if self.noisy and not self.higher_is_better else 0.0
+        noise = TOLERANCES[precision] * NOISE_SHARE if self.noise else 0.0
         return max(self.widest.of(value), self.widest_amount, noise)
 
 
 _GAP = Rule("what a search found over the least it could prove", percent(5), percent(50), whole=False)
-_ERROR = Rule("max|err| / max|ref|", percent(100), percent(400), whole=False, noisy=True)
+_ERROR = Rule("max|err| / max|ref|", percent(100), percent(400), whole=False, noise=NOISE)
 _ARGMAX = Rule(
     "share of rows whose largest element is in the same place",
-    Tolerance(0.05), percent(0), 0.25, whole=False, higher_is_better=True, noisy=True,
+    Tolerance(0.05), percent(0), 0.25, whole=False, higher_is_better=True,
 )  # fmt: skip
 
 RULES: Mapping[tuple[str, str], Rule] = {
