@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from frontends.cli.golden.baseline import HISTORY, Baseline, Change, Recorded, require_sound
 from frontends.cli.golden.measure import Measured
-from frontends.cli.golden.policy import Metric, Rule, rule_of
+from frontends.cli.golden.policy import Metric, Rule, rounded, rule_of
 from frontends.cli.golden.writing import ordered
 
 SAME, WITHIN, BETTER = "same", "within", "better"
@@ -93,9 +93,15 @@ def _allowed(recorded: Recorded, rule: Rule, limit: float) -> tuple[float | None
     better = math.inf if recorded.better is None else recorded.better.of(value)
     low, high = (value - worse, value + better) if rule.higher_is_better else (value - better, value + worse)
     high = min(high, limit)
-    if rule.whole:
-        low, high = (math.ceil(low) if math.isfinite(low) else low), (math.floor(high) if math.isfinite(high) else high)
+    low, high = _end(low, rule, math.ceil), _end(high, rule, math.floor)
     return (low if math.isfinite(low) else None), (high if math.isfinite(high) else None)
+
+
+def _end(end: float, rule: Rule, whole: Callable[[float], int]) -> float:
+    """An end of the range in the digits that values have: else a move by exactly the tolerance might miss it."""
+    if not math.isfinite(end):
+        return end
+    return float(whole(round(end, 6))) if rule.whole else rounded(end, rule)
 
 
 def _verdict(old: float, new: float, low: float | None, high: float | None, limit: float, rule: Rule) -> str:
