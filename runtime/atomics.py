@@ -6,13 +6,22 @@ another thread that sees the stored value.
 
 from __future__ import annotations
 
+import platform
 import sys
 from typing import Any
 
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+# LLVM's name for it, and what it is given.
+_PAUSES: dict[str, tuple[str, tuple[int, ...]]] = {
+    "x86_64": ("llvm.x86.sse2.pause", ()),
+    "amd64": ("llvm.x86.sse2.pause", ()),
+    "aarch64": ("llvm.aarch64.hint", (1,)),
+    "arm64": ("llvm.aarch64.hint", (1,)),
+}
 _BYTES = 8  # of an item; arrays are aligned to at least that
 
 # Lets another thread have the processor, if one waits for it.
@@ -43,3 +52,18 @@ def store_release(typingctx: Any, array: Any, row: Any, column: Any, value: Any)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.intp, types.int64), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def pause(typingctx: Any) -> Any:
+    """Tells the processor that this thread only waits, so that another on the same core may have its units."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        name, values = _PAUSES.get(platform.machine().lower(), ("", ()))
+        if name:
+            kind = ir.FunctionType(ir.VoidType(), [ir.IntType(32)] * len(values))
+            hint = cgutils.get_or_insert_function(builder.module, kind, name)
+            builder.call(hint, [ir.Constant(ir.IntType(32), value) for value in values])
+        return context.get_dummy_value()
+
+    return types.void(), codegen

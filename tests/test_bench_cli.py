@@ -54,7 +54,7 @@ def test_bad_sizes_are_explained(line: str, code: int, capsys: pytest.CaptureFix
 
 
 def test_validate_prints_its_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(validate, "SWEEPS", validate.SWEEPS[4:5])
+    monkeypatch.setattr(validate, "SWEEPS", validate.SWEEPS[5:6])
     assert main(["bench", "validate", "--json", "-q"]) == 0
     result = json.loads(capsys.readouterr().out)
     failed = [figure["what"] for figure in result["figures"] if not figure["passed"]]

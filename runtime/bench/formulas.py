@@ -27,6 +27,14 @@ def tree(cores: int, words: int, ramp: int) -> float:
     return max(words * rounds, spread) + (2 * ramp + 1) * rounds
 
 
+def tree_path(cores: int, words: int, ramp: int) -> float:
+    """A tree's longest path, derived here and not published: in round k the root waits for a vector that sets out when
+    its partner, 2^k cores away, has done the round before; rounds cannot overlap further. The published formula takes
+    the larger of all vectors and all hops where this takes the larger in each round. For two cores it is the chain."""
+    rounds = range(round(log2(cores)))
+    return 1 + sum(max(words, 1 << k) for k in rounds) + (2 * ramp + 1) * len(rounds)
+
+
 def broadcast_grid(rows: int, cols: int, words: int, ramp: int) -> float:
     return words + rows + cols - 2 + 2 * ramp + 1
 

@@ -88,7 +88,8 @@ NOT_MODELLED = (
     "descriptors of two dimensions: adding vectors of more than one word one after the other takes two instructions, "
     "which costs a star 6 cycles more than the formula, seen where it takes less than 150",
     "tree reductions as the formula has them: a core adds round k's vector only when its partner has reached round k, "
-    "so about sum of max(B, 2^k) where the formula has max(B log P, ...): up to 12 % more around B = P/4",
+    "so the sum of max(B, 2^k) where the formula has max(B log P, ...): up to 12 % more around B = P/4, on any machine "
+    "where a round waits for the one before (the row of the tree's longest path)",
     "start-up of the published programs around the measured interval (some 56 cycles of the 7,218, 78 of the two-phase "
     "ones): time stamps, descriptor loads",
     "loads of descriptors inside a measured interval (28 more cycles in some published vector runs)",

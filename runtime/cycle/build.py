@@ -31,7 +31,9 @@ from runtime.cycle.state import (
     K_SLOT,
     K_TASKS,
     K_TRACED,
+    L_AT,
     LINE,
+    LINK_COLUMNS,
     LINKS,
     LOG_COLUMNS,
     N_COLUMNS,
@@ -192,7 +194,8 @@ def build(loaded: Loaded) -> tuple[State, Clocks]:
     # Host lanes come in by the wafer's outer links, which no table has a number for.
     routers = window.width * window.height
     fan[len(fan) - len(hosts) :, F_LINK] = routers * LINKS + np.arange(len(hosts))
-    link = np.zeros((routers * LINKS + len(hosts), 2), np.int32)
+    link = np.zeros((routers * LINKS + len(hosts), LINK_COLUMNS), np.int32)
+    link[:, L_AT] = -1
     rings = len(state.ring)
     now = np.zeros((1, NOW), np.int64)
     now[0, P_RAMP : P_RAMP + 13] = (
@@ -209,7 +212,6 @@ def build(loaded: Loaded) -> tuple[State, Clocks]:
         wheel=nothing,
         cores=nothing,
         nodes=nothing,
-        touched=nothing,
         events=np.zeros((1, 1 << max(target.ramp_cycles, target.hop_cycles).bit_length(), capacity, 3), np.int32),
         lanes=nothing,
         boxes=nothing,

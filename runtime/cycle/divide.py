@@ -16,7 +16,9 @@ from runtime.cycle.state import (
     D_FANS,
     D_FEEDER,
     D_FIRST,
+    D_LINK,
     D_RESERVED,
+    D_TO,
     F_LINK,
     F_TO,
     H_FAN,
@@ -34,6 +36,7 @@ from runtime.cycle.state import (
     P_PART,
     P_RAMP,
     PACE,
+    PAIR,
     WHEEL,
     Clocks,
     lines,
@@ -85,7 +88,14 @@ def whole(clock: Clocks) -> tuple[Array, Array]:
     node, fan = clock.node[: clock.now[0, P_GHOSTS]].copy(), clock.fan.copy()
     node[ghosts[:, H_STAGE], D_FEEDER] = ghosts[:, H_FEEDER]
     fan[ghosts[:, H_FAN], F_TO] = ghosts[:, H_STAGE]
+    _note_first_fans(node, fan)
     return node, fan
+
+
+def _note_first_fans(node: Array, fan: Array) -> None:
+    """Each node's first fan, in its own row."""
+    if len(fan):
+        node[:, [D_TO, D_LINK]] = fan[np.minimum(node[:, D_FIRST], len(fan) - 1)][:, [F_TO, F_LINK]]
 
 
 def _with_ghosts(node: Array, fan: Array, share: Array) -> tuple[Array, int]:
@@ -117,6 +127,7 @@ def divide(loaded: Loaded, state: State, clock: Clocks, threads: int) -> tuple[S
     cores, nodes = _shares(loaded, clock, threads)
     parts = int(max(cores.max(initial=0), nodes.max(initial=0))) + 1
     node, crossing = _with_ghosts(clock.node, fan, nodes)
+    _note_first_fans(node[: len(nodes)], fan)
     now = lines((parts, NOW), np.int64)
     now[:] = clock.now[0]
     now[:, :P_RAMP] = now[:, N_AT:] = 0
@@ -133,7 +144,6 @@ def divide(loaded: Loaded, state: State, clock: Clocks, threads: int) -> tuple[S
         wheel=np.full((parts, WHEEL), -1, np.int64),
         cores=np.zeros((parts, 2, len(clock.core)), np.int32),
         nodes=np.zeros((parts, 2, len(nodes)), np.int32),
-        touched=np.zeros((parts, min(len(clock.link), len(fan))), np.int32),
         events=np.zeros((parts, *clock.events.shape[1:]), np.int32),
         lanes=lists,
         core=clock.core,
@@ -145,7 +155,7 @@ def divide(loaded: Loaded, state: State, clock: Clocks, threads: int) -> tuple[S
         log=clock.log,
         pace=lines((parts + 1, PACE), np.int64),
     )
-    stats = lines((parts, STAT_COLUMNS), np.int64)
-    stats[0] = state.stats.sum(axis=0)
+    stats = lines((parts, max(STAT_COLUMNS, PAIR // 8)), np.int64)
+    stats[0, :STAT_COLUMNS] = state.stats[:, :STAT_COLUMNS].sum(axis=0)
     state = state._replace(stats=stats, scratch=lines((parts, 3, CHUNK), np.float32))
     return state, clock, cores

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.atomics import give_way, load_acquire, store_release
+from runtime.atomics import give_way, load_acquire, pause, store_release
 from runtime.cycle import network
 from runtime.cycle.core import NEVER, step
 from runtime.cycle.lists import clear_timer, list_core, list_node
@@ -68,7 +68,7 @@ from runtime.state import (
 
 Int = Any  # inside compiled code: a 64-bit integer
 STOP = np.int64(-1)
-PATIENCE = 10_000  # looks at another part's pace before its thread may not have a processor; some microseconds
+PATIENCE = 1000  # looks at another part's pace before its thread may not have a processor; some ten microseconds
 
 
 @inlined
@@ -196,6 +196,7 @@ def _meet(w: Clocks, first: Int, last: Int, turn: Int) -> Int:
                 if load_acquire(w.pace, parts, 0):
                     return STOP
                 give_way()
+            pause()
         soonest = min(soonest, w.pace[p, NEXT + (turn & 1)])
     return soonest
 
@@ -203,7 +204,7 @@ def _meet(w: Clocks, first: Int, last: Int, turn: Int) -> Int:
 @inlined
 def _part(w: Clocks, p: Int) -> Clock:
     return Clock(
-        w.now[p], w.wheel[p], w.cores[p], w.nodes[p], w.touched[p], w.events[p], w.lanes[p],
+        w.now[p], w.wheel[p], w.cores[p], w.nodes[p], w.events[p], w.lanes[p],
         w.core, w.node, w.fan, w.link, w.boxes, w.received, w.log,
     )  # fmt: skip
 

@@ -19,7 +19,6 @@ from runtime.cycle.state import (
     CYCLES,
     D_ALSO,
     D_ARRIVED,
-    D_ASKED,
     D_COLOUR,
     D_FANS,
     D_FEEDER,
@@ -27,9 +26,11 @@ from runtime.cycle.state import (
     D_HEAD,
     D_HELD,
     D_HERE,
+    D_LINK,
     D_LISTED,
     D_PENDING,
     D_RESERVED,
+    D_TO,
     E_RING,
     E_STAGE,
     F_LINK,
@@ -39,6 +40,7 @@ from runtime.cycle.state import (
     H_HOME,
     H_PART,
     H_STAGE,
+    L_AT,
     L_WANTED,
     L_WORDS,
     N_BOX,
@@ -48,7 +50,6 @@ from runtime.cycle.state import (
     N_NODES,
     N_OWN,
     N_SENT,
-    N_TOUCHED,
     P_DEPTH,
     P_GAP,
     P_GHOSTS,
@@ -94,7 +95,7 @@ def _room(s: State, y: Clock, to: Int, at: Int) -> Int:
 def ask(s: State, y: Clock) -> None:
     """Every listed node asks for links; those that cannot do anything leave the list."""
     at, half = y.now[N_CYCLE], y.now[N_CYCLE] & 1
-    kept, touched = 0, 0
+    kept, stamp = 0, at % CYCLES
     for i in range(y.now[N_NODES + half]):
         n = y.nodes[half, i]
         asked, waits = 0, False
@@ -102,24 +103,21 @@ def ask(s: State, y: Clock) -> None:
         for k in range(y.node[n, D_FANS]):
             if not pending >> k & 1:
                 continue
-            room = _room(s, y, y.fan[first + k, F_TO], at)
+            room = _room(s, y, y.node[n, D_TO] if k == 0 else y.fan[first + k, F_TO], at)
             waits |= room == LATER
             if room != ROOM:
                 continue
-            link = y.fan[first + k, F_LINK]
-            if y.link[link, L_WANTED] == 0:
-                y.touched[touched] = link
-                touched += 1
-            y.link[link, L_WANTED] |= 1 << y.node[n, D_COLOUR]
+            link = y.node[n, D_LINK] if k == 0 else y.fan[first + k, F_LINK]
+            others = y.link[link, L_WANTED] if y.link[link, L_AT] == stamp else 0
+            y.link[link, L_WANTED], y.link[link, L_AT] = others | 1 << y.node[n, D_COLOUR], stamp
             asked |= 1 << k
         if asked or waits:
-            y.node[n, D_ASKED] = asked
+            y.node[n, D_LISTED] = 1 | asked << 1
             y.nodes[half, kept] = n
             kept += 1
         else:
             y.node[n, D_LISTED] = 0
     y.now[N_NODES + half] = kept
-    y.now[N_TOUCHED] = touched
 
 
 @inlined
@@ -201,18 +199,18 @@ def commit(s: State, y: Clock) -> None:
     half = at & 1
     for i in range(y.now[N_NODES + half]):
         n = y.nodes[half, i]
-        asked, first, colour = y.node[n, D_ASKED], y.node[n, D_FIRST], y.node[n, D_COLOUR]
+        asked, first, colour = y.node[n, D_LISTED] >> 1, y.node[n, D_FIRST], y.node[n, D_COLOUR]
         lower = (1 << colour) - 1
         word = _head(s, y, n)
         pending = y.node[n, D_PENDING]
         for k in range(y.node[n, D_FANS]):
-            link = y.fan[first + k, F_LINK]
+            link = y.node[n, D_LINK] if k == 0 else y.fan[first + k, F_LINK]
             if asked >> k & 1 and y.link[link, L_WANTED] & lower == 0:
                 pending &= ~(1 << k)
                 y.link[link, L_WORDS] += 1
                 if at >= y.now[N_FROM]:
                     log_word(y.now, y.log, link, colour, word)
-                _hand_on(s, y, n, y.fan[first + k, F_TO], word, at)
+                _hand_on(s, y, n, y.node[n, D_TO] if k == 0 else y.fan[first + k, F_TO], word, at)
         y.node[n, D_PENDING] = pending
         if pending == 0:
             feeder = _let_go(s, y, n, at)
@@ -225,8 +223,6 @@ def commit(s: State, y: Clock) -> None:
         y.node[n, D_LISTED] = 0
         list_node(y, n)
     y.now[N_NODES + half] = 0
-    for i in range(y.now[N_TOUCHED]):
-        y.link[y.touched[i], L_WANTED] = 0
 
 
 @inlined

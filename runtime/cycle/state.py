@@ -57,13 +57,13 @@ REASONS = ("busy", "conflict", "dependency", "no_wavelet", "back_pressure", "idl
 BUSY, CONFLICT, DEPENDENCY, NO_WAVELET, BACK_PRESSURE, IDLE = range(len(REASONS))
 CLOCK_COLUMNS = 24  # three cache lines
 
-# Columns of `node`: first fan and number of fans; fans that still want the word at the head, fans that asked for a link
-# this cycle (masks); whether it is listed; colour; the node that fills it (-1: none); place of the head; words held and
-# on their way; words held (of a source: words that have passed the ramp); then a stage's words.
-# Before those, where routes run into one another: the next node that feeds the same stage (-1: none); the cycle after
-# the last word arrived, modulo 2^30.
-(D_FIRST, D_FANS, D_PENDING, D_ASKED, D_LISTED, D_COLOUR, D_FEEDER, D_HEAD, D_RESERVED, D_HERE,
- D_ALSO, D_ARRIVED, D_HELD) = range(13)  # fmt: skip
+# Columns of `node`: first fan and number of fans; mask of the fans that still want the word at the head; 0 or, if it
+# is listed, 1 and above that the mask of the fans that asked for a link; colour; the node that fills it (-1: none);
+# place of the head; words held and on their way; words held (of a source: words that have passed the ramp).
+# Where routes run into one another: the next node that feeds the same stage (-1: none); the cycle after the last word
+# arrived, modulo CYCLES. What the first fan leads to, and its link; then a stage's words.
+(D_FIRST, D_FANS, D_PENDING, D_LISTED, D_COLOUR, D_FEEDER, D_HEAD, D_RESERVED, D_HERE,
+ D_ALSO, D_ARRIVED, D_TO, D_LINK, D_HELD) = range(14)  # fmt: skip
 CYCLES = 1 << 30
 # Of a ghost, whose D_RESERVED counts the words of its stage: the stage, its part, the node that feeds it, that one's
 # part, and the fan.
@@ -72,12 +72,13 @@ H_STAGE, H_PART, H_FEEDER, H_HOME, H_FAN = range(5)
 # Columns of `fan`: a stage, or -1 - r for ring r, or -1 - rings - l for host output lane l; and the link.
 F_TO, F_LINK = range(2)
 
-# Columns of `link`: mask of the colours that want it this cycle, wavelets carried.
-L_WANTED, L_WORDS = range(2)
+# Columns of `link`: mask of the colours that wanted it last, in which cycle, modulo CYCLES; wavelets carried.
+L_WANTED, L_AT, L_WORDS = range(3)
+LINK_COLUMNS = 4
 
 # Places in a part's `now`: the last cycle in which it did something; which of the two lists of nodes takes new ones;
-# lengths of the lists of nodes and of cores; timers and events that are set; links asked for.
-N_CYCLE, N_INTO, N_NODES, N_CORES, N_TIMERS, N_EVENTS, N_TOUCHED = 0, 1, 2, 4, 6, 7, 8
+# lengths of the lists of nodes and of cores; timers and events that are set.
+N_CYCLE, N_INTO, N_NODES, N_CORES, N_TIMERS, N_EVENTS = 0, 1, 2, 4, 6, 7
 # Cycles of the ramp, of a hop and of a taken branch; depth of a stage; banks; first source and first host lane among
 # the nodes; number of rings; first ring that is an output queue; first task of the host's input lanes and of its output
 # lanes; 1/1000 cycles between two words of a lane; first ghost among the nodes; number of the part.
@@ -91,7 +92,7 @@ N_FAULT = 24
 # The cycle that all parts execute next, cycles they have met after, the cycle in which this part has something to do by
 # itself, which boxes it fills (the others are being emptied), whether it has put anything in.
 N_AT, N_TURN, N_OWN, N_BOX, N_SENT = range(41, 46)
-NOW = 48  # whole cache lines
+NOW = 64  # whole pairs of cache lines
 NO_TRACE = 1 << 60
 
 # Columns of `log`. A span of a core's time: unit, row of code (-1: none), reason, first and past-the-last cycle. A word
@@ -106,9 +107,10 @@ E_RING, E_RIPE, E_STAGE = range(3)
 
 WHEEL = 4096  # cycles a timer can be set ahead
 LINE = 64  # bytes of a cache line
-PACE = 8  # columns of `pace`, a line: cycles the part has ended; then its next one, noted in turn in two places
+PAIR = 2 * LINE  # processors fetch lines by twos
+PACE = PAIR // 8  # columns of `pace`: cycles the part has ended; then its next one, noted in turn in two places
 NEXT = 1
-BOX = 8  # entries in a line
+BOX = PAIR // 8  # entries of a box in a pair
 
 
 class Clock(NamedTuple):
@@ -118,13 +120,12 @@ class Clock(NamedTuple):
     wheel: Array  # i64 [WHEEL]: first core whose timer ends in a cycle, -1 if none
     cores: Array  # i32 [2, units]: cores listed for even and for odd cycles
     nodes: Array  # i32 [2, nodes]
-    touched: Array  # i32 [links]: links asked for this cycle
     events: Array  # i32 [slots, 1 + capacity, 3]: of cycle % slots, a power of two; the first holds their number
     lanes: Array  # i32 [1 + lanes]: the part's host input lanes, after their number
     core: Array  # i64 [units, CLOCK_COLUMNS]
     node: Array  # i32 [nodes + ghosts, D_HELD + depth or more]
     fan: Array  # i32 [fans, 2]
-    link: Array  # i32 [links, 2]
+    link: Array  # i32 [links, LINK_COLUMNS]
     boxes: Array  # i32 [2, parts, parts, 1 + capacity, 2]: from part to part; the first entry holds their number
     received: Array  # i64 [words]: cycle of every word the host received
     log: Array  # i64 [1 + entries, 5]
@@ -137,7 +138,6 @@ class Clocks(NamedTuple):
     wheel: Array
     cores: Array
     nodes: Array
-    touched: Array
     events: Array
     lanes: Array
     core: Array
@@ -151,8 +151,8 @@ class Clocks(NamedTuple):
 
 
 def lines(shape: tuple[int, ...], dtype: type[np.generic]) -> Array:
-    """Zeros whose first item begins a cache line."""
+    """Zeros whose first item begins a pair of cache lines."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    raw = np.zeros(size + LINE, np.uint8)
-    first = -raw.ctypes.data % LINE
+    raw = np.zeros(size + PAIR, np.uint8)
+    first = -raw.ctypes.data % PAIR
     return raw[first : first + size].view(dtype).reshape(shape)

@@ -11,11 +11,10 @@ import numpy as np
 
 from runtime.cycle.lists import add_event, list_node
 from runtime.cycle.state import (
-    D_FIRST,
     D_HERE,
     D_RESERVED,
+    D_TO,
     E_RIPE,
-    F_TO,
     P_DEPTH,
     P_OUT,
     P_PART,
@@ -97,8 +96,7 @@ def _output_room(s: State, y: Clock, r: Int) -> Any:
     if free != 1:
         return free > 1
     source = y.now[P_SOURCES] + r - y.now[P_OUT]
-    stage = y.fan[y.node[source, D_FIRST], F_TO]
-    return y.node[source, D_HERE] > 0 and y.node[stage, D_RESERVED] < y.now[P_DEPTH]
+    return y.node[source, D_HERE] > 0 and y.node[y.node[source, D_TO], D_RESERVED] < y.now[P_DEPTH]
 
 
 @called

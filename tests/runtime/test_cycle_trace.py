@@ -142,3 +142,26 @@ def test_a_deadlock_can_be_traced() -> None:
     data = trace.chrome(machine, window)
     last = max((span for span in spans(data) if span["tid"] == 0), key=lambda span: span["ts"])
     assert last["name"].startswith("no wavelet: mov") and last["ts"] + last["dur"] == machine.cycle + 1
+
+
+def test_viewers_take_it(image: Image) -> None:
+    """What Chrome's trace event format asks of every event, and what Perfetto drops silently: slices of a thread that
+    overlap without one being inside the other, and threads without a process name."""
+    _, data = traced(image, Window(0, EVER))
+    assert data["displayTimeUnit"] in ("ms", "ns") and isinstance(data["traceEvents"], list)
+    named, used, ends = set(), set(), {}
+    for event in data["traceEvents"]:
+        assert isinstance(event["name"], str) and event["name"] and isinstance(event["args"], dict)
+        assert all(isinstance(event[key], int) for key in ("pid", "tid"))
+        if event["ph"] == "M":
+            assert event["name"] in ("process_name", "thread_name") and isinstance(event["args"]["name"], str)
+            named.add((event["name"], event["pid"], event["tid"] if event["name"] == "thread_name" else 0))
+            continue
+        assert event["ph"] == "X" and isinstance(event["cat"], str)
+        assert all(isinstance(event[key], int) and event[key] >= 0 for key in ("ts", "dur"))
+        used.add((event["pid"], event["tid"]))
+    for event in sorted(spans(data) + words(data), key=lambda event: event["ts"]):
+        place = event["pid"], event["tid"]
+        assert event["ts"] >= ends.get(place, 0)
+        ends[place] = event["ts"] + event["dur"]
+    assert named == {("thread_name", *place) for place in used} | {("process_name", pid, 0) for pid, _ in used}
