@@ -37,6 +37,7 @@ SCRIPTS = (
     "passes.js",
     "frame.js",
     "report.js",
+    "changes.js",
     "difference.js",
     "main.js",
 )

@@ -1,48 +1,91 @@
 // The page of two images side by side: linked maps, and what changed.
 
-const STATUSES = ["unchanged", "moved", "turned", "reshaped", "other costs", "removed", "added"];
-const STATUS_COLOURS = ["#9a9a9a", "#56b4e9", "#0072b2", "#e69f00", "#cc79a7", "#d55e00", "#009e73"];
-
 class Difference {
   constructor({ difference }, old, now) {
     Object.assign(this, { difference, wafers: [old, now], names: ["old", "new"] });
     this.partner = [new Map(), new Map()]; // by side: kernel -> line of difference.kernels
-    difference.kernels.forEach((line) => [line.old, line.new].forEach((number, side) => number !== null && this.partner[side].set(number, line)));
+    difference.kernels.forEach((line) =>
+      [line.old, line.new].forEach((number, side) => number !== null && this.partner[side].set(number, line)),
+    );
     this.selected = null;
   }
 
   build(root) {
-    this.maps = this.wafers.map((wafer, side) => new WaferMap(wafer, wafer.data.file, {
-      select: (x, y) => this.select(this.partner[side].get(wafer.kernelAt(x, y)) ?? null),
-      hover: (x, y) => this.hover(side, x, y),
-      move: (view) => this.maps[1 - side].width && this.maps[1 - side].setView(view, true),
-    }));
+    this.maps = this.wafers.map(
+      (wafer, side) =>
+        new WaferMap(wafer, wafer.data.file, {
+          select: (x, y) => this.select(this.partner[side].get(wafer.kernelAt(x, y)) ?? null),
+          hover: (x, y) => this.hover(side, x, y),
+          move: (view) => this.maps[1 - side].width && this.maps[1 - side].setView(view, true),
+        }),
+    );
     const home = around(this.wafers.map((wafer) => wafer.used()));
-    this.maps.forEach((map) => { map.home = home; });
-    const views = [this.changeView(), ...VIEWS.filter((view) => !view.run || this.wafers.every((wafer) => wafer.data.run))];
+    this.maps.forEach((map) => {
+      map.home = home;
+    });
+    const views = [
+      this.changeView(),
+      ...VIEWS.filter((view) => !view.run || this.wafers.every((wafer) => wafer.data.run)),
+    ];
     this.bar = new ViewBar(views, (view, logarithmic) => this.show(view, logarithmic));
     this.legend = h("div", { class: "legend", "aria-live": "polite" });
     this.detail = h("section", { class: "compared", "aria-live": "polite", "aria-label": "What is selected" });
-    this.table = this.kernelTable();
+    this.table = changesTable(this.difference.kernels, this.wafers, (line) => {
+      this.select(line);
+      this.reveal(line);
+    });
     const titles = this.wafers.map((wafer) => safe(wafer.data.file));
     root.append(
       heading(`${titles[0]} → ${titles[1]}`, ["two compiles side by side"]),
-      h("main", {},
-        this.changes(), this.numbers(),
-        h("section", { class: "map-area", "aria-label": "Maps" },
-          h("div", { class: "tools" }, this.bar.element, mapTools(this.maps)), this.legend,
-          h("div", { class: "pair" }, this.maps.map((map, side) => h("figure", {},
-            h("figcaption", {}, h("b", {}, this.names[side]), ` ${titles[side]}, ${safe(this.wafers[side].data.target.name)}`), map.element))),
-          mapKeys()),
+      h(
+        "main",
+        {},
+        this.changes(),
+        this.numbers(),
+        h(
+          "section",
+          { class: "map-area", "aria-label": "Maps" },
+          h("div", { class: "tools" }, this.bar.element, mapTools(this.maps)),
+          this.legend,
+          h(
+            "div",
+            { class: "pair" },
+            this.maps.map((map, side) =>
+              h(
+                "figure",
+                {},
+                h(
+                  "figcaption",
+                  {},
+                  h("b", {}, this.names[side]),
+                  ` ${titles[side]}, ${safe(this.wafers[side].data.target.name)}`,
+                ),
+                map.element,
+              ),
+            ),
+          ),
+          mapKeys(),
+        ),
         this.detail,
-        h("details", { class: "section", open: true, id: "kernels" }, h("summary", {}, h("h2", {}, "Kernels")), this.table.element),
-        this.options()));
+        h(
+          "details",
+          { class: "section", open: true, id: "kernels" },
+          h("summary", {}, h("h2", {}, "Kernels")),
+          this.table.element,
+        ),
+        this.options(),
+      ),
+    );
     this.bar.apply();
     this.select(null);
     keys({
-      Escape: () => this.select(null), l: () => this.bar.toggle(),
-      "+": () => this.maps[0].zoom(1.5), "=": () => this.maps[0].zoom(1.5), "-": () => this.maps[0].zoom(1 / 1.5),
-      0: () => this.maps[0].fit(), z: () => this.selected && this.reveal(this.selected, true),
+      Escape: () => this.select(null),
+      l: () => this.bar.toggle(),
+      "+": () => this.maps[0].zoom(1.5),
+      "=": () => this.maps[0].zoom(1.5),
+      "-": () => this.maps[0].zoom(1 / 1.5),
+      0: () => this.maps[0].fit(),
+      z: () => this.selected && this.reveal(this.selected, true),
       "/": () => this.table.filter.focus(),
       ...Object.fromEntries(views.map((view, i) => [i + 1, () => this.bar.choose(view.id)])),
     });
@@ -51,7 +94,9 @@ class Difference {
 
   changeView() {
     return {
-      id: "change", title: "Change", about: "what became of every kernel",
+      id: "change",
+      title: "Change",
+      about: "what became of every kernel",
       groups: (wafer) => {
         const side = this.wafers.indexOf(wafer);
         const of = wafer.kernels.map((_, number) => STATUSES.indexOf(status(this.partner[side].get(number))));
@@ -66,14 +111,22 @@ class Difference {
     old.shareScale([now]);
     now.shareScale([old]);
     this.shown.forEach((shown, side) => this.maps[side].show(shown));
-    this.maps.forEach((map) => { map.element.dataset.view = view.id; });
+    this.maps.forEach((map) => {
+      map.element.dataset.view = view.id;
+    });
     this.legend.replaceChildren(...legend(now, (group) => this.selectGroup(now.groups.names[group])));
   }
 
   hover(side, x, y) {
-    const wafer = this.wafers[side], kernel = wafer.kernelAt(x, y), text = this.shown[side].at(x, y);
+    const wafer = this.wafers[side],
+      kernel = wafer.kernelAt(x, y),
+      text = this.shown[side].at(x, y);
     if (kernel < 0) return text ? [`(${x},${y})`, text] : null;
-    return [`${safe(wafer.kernels[kernel].name)} (${x},${y})`, text || safe(wafer.kernels[kernel].kind), changeText(this.partner[side].get(kernel))];
+    return [
+      `${safe(wafer.kernels[kernel].name)} (${x},${y})`,
+      text || safe(wafer.kernels[kernel].kind),
+      changeText(this.partner[side].get(kernel)),
+    ];
   }
 
   selectGroup(name) {
@@ -89,108 +142,104 @@ class Difference {
     const numbers = line ? [line.old, line.new] : [null, null];
     this.maps.forEach((map, side) => map.mark({ kernels: numbers[side] === null ? [] : [numbers[side]] }));
     this.table.mark(line ? [line] : []);
-    this.detail.replaceChildren(...(line ? this.compared(line) : [h("p", { class: "about" }, "Click a kernel on either map, or in the table, to compare it.")]));
+    this.detail.replaceChildren(
+      ...(line
+        ? this.compared(line)
+        : [h("p", { class: "about" }, "Click a kernel on either map, or in the table, to compare it.")]),
+    );
     this.detail.dataset.selected = line ? "kernel" : "nothing";
   }
 
   reveal(line, close = false) {
-    const boxes = [line.old, line.new].flatMap((number, side) => (number === null ? [] : [this.wafers[side].kernels[number].box]));
+    const boxes = [line.old, line.new].flatMap((number, side) =>
+      number === null ? [] : [this.wafers[side].kernels[number].box],
+    );
     if (close) this.maps[0].fit(around(boxes), 24);
     else this.maps[0].reveal(around(boxes));
   }
 
   changes() {
     const { counts } = this.difference;
-    return h("p", { class: "lead", id: "changes" }, Object.entries(counts).map(([what, number], i) => [i ? ", " : "",
-      h("b", {}, count(number)), ` ${what}`]));
+    return h(
+      "p",
+      { class: "lead", id: "changes" },
+      Object.entries(counts).map(([what, number], i) => [i ? ", " : "", h("b", {}, count(number)), ` ${what}`]),
+    );
   }
 
   numbers() {
-    return h("dl", { class: "cards" }, this.difference.numbers.map((line) => {
-      const { text, verdict } = delta(line);
-      return h("div", { class: "card" }, h("dt", {}, line.name),
-        h("dd", {}, shownNumber(line.new, line.unit), h("small", {}, line.unit === "share" ? "" : ` ${line.unit}`)),
-        h("dd", { class: "note" }, verdict ? h("b", { class: verdict }, `${text}, ${verdict}`) : text,
-          text ? h("br") : "", line.old === line.new ? "as before" : `was ${shownNumber(line.old, line.unit)}`));
-    }));
+    return h(
+      "dl",
+      { class: "cards" },
+      this.difference.numbers.map((line) => {
+        const { text, verdict } = delta(line);
+        return h(
+          "div",
+          { class: "card" },
+          h("dt", {}, line.name),
+          h("dd", {}, shownNumber(line.new, line.unit), h("small", {}, line.unit === "share" ? "" : ` ${line.unit}`)),
+          h(
+            "dd",
+            { class: "note" },
+            verdict ? h("b", { class: verdict }, `${text}, ${verdict}`) : text,
+            text ? h("br") : "",
+            line.old === line.new ? "as before" : `was ${shownNumber(line.old, line.unit)}`,
+          ),
+        );
+      }),
+    );
   }
 
   compared(line) {
     const sides = [line.old, line.new].map((number, side) => {
       if (number === null) return h("div", {}, h("h3", {}, `not in ${this.names[side]}`));
-      const kernel = this.wafers[side].kernels[number], [x, y, width, height] = kernel.box;
-      return h("div", {}, h("h3", {}, `${this.names[side]}: ${safe(kernel.name)}`), facts([
-        ["kind", safe(kernel.kind)], ["place", `${width} × ${height} at (${x},${y})`], ["cores", count(kernel.cores)],
-        ["interval", `${count(kernel.interval)} cycles`], ["latency", `${count(kernel.latency)} cycles`],
-        ["fullest core", `${count(kernel.memory_max)} bytes`], ["hottest link", `${count(kernel.link)} words`], ["colours", kernel.colours],
-        ["programs", count(kernel.programs.length)],
-        ["ONNX nodes", h("span", {}, kernel.nodes.slice(0, 6).map((node) => safe(this.wafers[side].data.nodes[node])).join(", "),
-          kernel.nodes.length > 6 ? ` and ${kernel.nodes.length - 6} more` : "")],
-      ]));
+      const kernel = this.wafers[side].kernels[number],
+        [x, y, width, height] = kernel.box;
+      return h(
+        "div",
+        {},
+        h("h3", {}, `${this.names[side]}: ${safe(kernel.name)}`),
+        facts([
+          ["kind", safe(kernel.kind)],
+          ["place", `${width} × ${height} at (${x},${y})`],
+          ["cores", count(kernel.cores)],
+          ["interval", `${count(kernel.interval)} cycles`],
+          ["latency", `${count(kernel.latency)} cycles`],
+          ["fullest core", `${count(kernel.memory_max)} bytes`],
+          ["hottest link", `${count(kernel.link)} words`],
+          ["colours", kernel.colours],
+          ["programs", count(kernel.programs.length)],
+          [
+            "ONNX nodes",
+            h(
+              "span",
+              {},
+              kernel.nodes
+                .slice(0, 6)
+                .map((node) => safe(this.wafers[side].data.nodes[node]))
+                .join(", "),
+              kernel.nodes.length > 6 ? ` and ${kernel.nodes.length - 6} more` : "",
+            ),
+          ],
+        ]),
+      );
     });
     return [h("h2", {}, changeText(line)), h("div", { class: "columns" }, sides)];
   }
 
-  kernelTable() {
-    const kernel = (line, side) => { const number = side ? line.new : line.old; return number === null ? null : this.wafers[side].kernels[number]; };
-    const name = (line) => (kernel(line, 1) ?? kernel(line, 0)).name;
-    const pair = (title, about, of) => ({
-      title, about,
-      value: (line) => (line.old === null || line.new === null ? null : of(kernel(line, 1)) - of(kernel(line, 0))),
-      cell: (line) => [0, 1].map((side) => (kernel(line, side) ? short(of(kernel(line, side))) : UNKNOWN)).filter((text, i, both) => i === 0 || text !== both[0]).join(" → "),
-    });
-    return new SortedTable("Kernels of both", [
-      { title: "kernel", about: "name", value: name, cell: (line) => link(name(line), () => { this.select(line); this.reveal(line); }) },
-      { title: "kind", about: "kind", value: (line) => (kernel(line, 1) ?? kernel(line, 0)).kind },
-      { title: "change", about: "what became of it", value: (line) => changeText(line) },
-      { title: "at", about: "north-west core: sorts by how far it moved",
-        value: (line) => (line.old === null || line.new === null ? null : Math.abs(kernel(line, 1).box[0] - kernel(line, 0).box[0]) + Math.abs(kernel(line, 1).box[1] - kernel(line, 0).box[1])),
-        cell: (line) => boxText(kernel(line, 0), kernel(line, 1), (box) => `${box[0]},${box[1]}`) },
-      { title: "size", about: "width × height: sorts by growth",
-        value: (line) => (line.old === null || line.new === null ? null : kernel(line, 1).cores - kernel(line, 0).cores),
-        cell: (line) => boxText(kernel(line, 0), kernel(line, 1), (box) => `${box[2]} × ${box[3]}`) },
-      pair("interval", "predicted cycles between two tokens: sorts by change", (one) => one.interval ?? 0),
-      pair("latency", "predicted cycles of a lone token: sorts by change", (one) => one.latency ?? 0),
-      pair("memory", "bytes of the fullest core: sorts by change", (one) => one.memory_max),
-      pair("link", "words on its hottest link: sorts by change", (one) => one.link),
-    ], this.difference.kernels, (line) => { this.select(line); this.reveal(line); });
-  }
-
   options() {
-    const changed = this.difference.options.map((line) => [safe(line.name), safe(line.old ?? UNKNOWN), safe(line.new ?? UNKNOWN)]);
-    return h("details", { class: "section", open: true }, h("summary", {}, h("h2", {}, "Inputs and options that differ")),
-      changed.length ? rows(["", "old", "new"], changed) : h("p", { class: "about" }, "None: the same model, compiled with the same options."));
+    const changed = this.difference.options.map((line) => [
+      safe(line.name),
+      safe(line.old ?? UNKNOWN),
+      safe(line.new ?? UNKNOWN),
+    ]);
+    return h(
+      "details",
+      { class: "section", open: true },
+      h("summary", {}, h("h2", {}, "Inputs and options that differ")),
+      changed.length
+        ? rows(["", "old", "new"], changed)
+        : h("p", { class: "about" }, "None: the same model, compiled with the same options."),
+    );
   }
-}
-
-function status(line) {
-  if (line.old === null) return "added";
-  if (line.new === null) return "removed";
-  const words = ["reshaped", "moved", "turned"].find((change) => line.changes.includes(change));
-  return words ?? (Object.keys(line.costs).length ? "other costs" : "unchanged");
-}
-
-function changeText(line) {
-  const words = [...line.changes, ...(Object.keys(line.costs).length ? ["other costs"] : [])];
-  return words.length ? words.join(", ") : "unchanged";
-}
-
-function boxText(old, now, text) {
-  const both = [old, now].map((kernel) => (kernel ? text(kernel.box) : UNKNOWN));
-  return both[0] === both[1] ? both[0] : both.join(" → ");
-}
-
-function shownNumber(value, unit) {
-  if (value === null) return UNKNOWN;
-  if (unit === "share") return percent(value);
-  return Number.isInteger(value) ? count(value) : value.toLocaleString("en-US", { maximumFractionDigits: 1 });
-}
-
-// The difference as a number, and in a word where more or less is what one wants.
-function delta({ old, new: now, unit, better }) {
-  if (old === null || now === null || old === now) return { text: "", verdict: "" };
-  const change = now - old, sign = change > 0 ? "+" : "−";
-  const share = unit === "share" || !old ? "" : ` (${sign}${Math.abs((100 * change) / old).toFixed(1)} %)`;
-  const amount = unit === "share" ? `${Math.abs(100 * change).toFixed(2)} points` : shownNumber(Math.abs(change), unit);
-  return { text: `${sign}${amount}${share}`, verdict: better ? ((better === "less") === change < 0 ? "better" : "worse") : "" };
 }

@@ -15,7 +15,9 @@ function build(element, attributes, children) {
     else if (name === "style") for (const [key, item] of Object.entries(value)) element.style.setProperty(key, item);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
@@ -40,7 +42,12 @@ function percent(share) {
 // Three digits with a unit: 65.1 k, 282 M.
 function short(value) {
   if (value === null || value === undefined) return UNKNOWN;
-  const [size, unit] = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]].find(([limit]) => Math.abs(value) >= 10 * limit || (limit > 1e3 && Math.abs(value) >= limit)) ?? [1, ""];
+  const [size, unit] = [
+    [1e12, "T"],
+    [1e9, "G"],
+    [1e6, "M"],
+    [1e3, "k"],
+  ].find(([limit]) => Math.abs(value) >= 10 * limit || (limit > 1e3 && Math.abs(value) >= limit)) ?? [1, ""];
   if (!unit) return Math.abs(value) >= 100 || Number.isInteger(value) ? count(value) : value.toPrecision(3);
   return `${Number((value / size).toPrecision(3))} ${unit}`;
 }
@@ -57,8 +64,23 @@ function link(text, action, title) {
 // A table; columns whose cells are numbers stand to the right.
 function rows(head, body, caption) {
   const right = head.map((_, i) => body.length > 0 && body.every((line) => typeof line[i] === "number"));
-  const cells = (tag, line) => line.map((cell, i) => h(tag, { class: right[i] ? "number" : null, scope: tag === "th" ? "col" : null },
-    typeof cell === "number" ? count(cell) : cell));
-  return h("table", { class: "facts" }, caption && h("caption", {}, caption),
-    h("thead", {}, h("tr", {}, cells("th", head))), h("tbody", {}, body.map((line) => h("tr", {}, cells("td", line)))));
+  const cells = (tag, line) =>
+    line.map((cell, i) =>
+      h(
+        tag,
+        { class: right[i] ? "number" : null, scope: tag === "th" ? "col" : null },
+        typeof cell === "number" ? count(cell) : cell,
+      ),
+    );
+  return h(
+    "table",
+    { class: "facts" },
+    caption && h("caption", {}, caption),
+    h("thead", {}, h("tr", {}, cells("th", head))),
+    h(
+      "tbody",
+      {},
+      body.map((line) => h("tr", {}, cells("td", line))),
+    ),
+  );
 }

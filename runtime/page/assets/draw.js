@@ -9,11 +9,17 @@ function drawMap(map) {
   const context = map.canvas.getContext("2d");
   const theme = themeColours();
   const frame = {
-    context, theme, map, wafer, scale: view.scale,
+    context,
+    theme,
+    map,
+    wafer,
+    scale: view.scale,
     x: (x) => width / 2 + (x - view.x) * view.scale,
     y: (y) => height / 2 + (y - view.y) * view.scale,
-    left: view.x - width / 2 / view.scale, right: view.x + width / 2 / view.scale,
-    top: view.y - height / 2 / view.scale, bottom: view.y + height / 2 / view.scale,
+    left: view.x - width / 2 / view.scale,
+    right: view.x + width / 2 / view.scale,
+    top: view.y - height / 2 / view.scale,
+    bottom: view.y + height / 2 / view.scale,
   };
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, width, height);
@@ -100,7 +106,8 @@ function drawLinks(frame) {
         if (!words) continue;
         const [dx, dy] = STEP[direction];
         // Links keep to their right, so that both directions can be seen.
-        const cx = frame.x(x + 0.5 + dx * 0.5 - dy * 0.2), cy = frame.y(y + 0.5 + dy * 0.5 + dx * 0.2);
+        const cx = frame.x(x + 0.5 + dx * 0.5 - dy * 0.2),
+          cy = frame.y(y + 0.5 + dy * 0.5 + dx * 0.2);
         context.beginPath();
         context.moveTo(cx + dx * size, cy + dy * size);
         context.lineTo(cx - dx * size - dy * size * 0.8, cy - dy * size + dx * size * 0.8);
@@ -139,8 +146,10 @@ function drawDefects(frame) {
   const { context, theme, wafer } = frame;
   context.fillStyle = theme.warn;
   for (const [x, y, width, height] of wafer.data.target.defects) {
-    const w = Math.max(width, 3 / frame.scale), hgt = Math.max(height, 3 / frame.scale);
-    if (visible(frame, [x, y, w, hgt])) context.fillRect(...box(frame, [x + (width - w) / 2, y + (height - hgt) / 2, w, hgt]));
+    const w = Math.max(width, 3 / frame.scale),
+      hgt = Math.max(height, 3 / frame.scale);
+    if (visible(frame, [x, y, w, hgt]))
+      context.fillRect(...box(frame, [x + (width - w) / 2, y + (height - hgt) / 2, w, hgt]));
   }
 }
 
@@ -150,15 +159,23 @@ function drawPorts(frame) {
   context.font = `600 11px ${LETTERS}`;
   for (const port of wafer.data.ports) {
     if (!port.lanes.length) continue;
-    const xs = port.lanes.map((lane) => lane[0]), ys = port.lanes.map((lane) => lane[1]);
+    const xs = port.lanes.map((lane) => lane[0]),
+      ys = port.lanes.map((lane) => lane[1]);
     const [left, top] = [Math.min(...xs), Math.min(...ys)];
     const area = [left, top, Math.max(...xs) - left + 1, Math.max(...ys) - top + 1];
     if (!visible(frame, area)) continue;
     context.lineWidth = 2;
     context.strokeRect(...box(frame, area));
-    context.textAlign = "right";
     context.textBaseline = "middle";
-    haloed(frame, `${port.direction === "in" ? "→" : "←"} ${safe(port.name)}`, frame.x(left) - 6, frame.y(top + area[3] / 2));
+    const text = `${port.direction === "in" ? "→" : "←"} ${safe(port.name).slice(0, 60)}`;
+    const outside = frame.x(left) - 6 - context.measureText(text).width > 0;
+    context.textAlign = outside ? "right" : "left";
+    haloed(
+      frame,
+      text,
+      outside ? frame.x(left) - 6 : Math.max(6, frame.x(left + area[2]) + 6),
+      frame.y(top + area[3] / 2),
+    );
   }
 }
 
@@ -233,8 +250,10 @@ function head(frame, way, colour, pixels) {
     dot(frame, x, y, colour);
     return;
   }
-  const dx = Math.sign(way[n - 2] - way[n - 4]), dy = Math.sign(way[n - 1] - way[n - 3]);
-  const { context } = frame, size = 5 + pixels;
+  const dx = Math.sign(way[n - 2] - way[n - 4]),
+    dy = Math.sign(way[n - 1] - way[n - 3]);
+  const { context } = frame,
+    size = 5 + pixels;
   const [px, py] = [frame.x(x), frame.y(y)];
   context.beginPath();
   context.moveTo(px + dx * size, py + dy * size);
@@ -296,7 +315,9 @@ function drawMini(map) {
   context.strokeStyle = theme.accent;
   context.lineWidth = 1.5 * map.ratio;
   const [width, height] = [map.width / view.scale, map.height / view.scale];
-  const left = Math.max(0, view.x - width / 2), top = Math.max(0, view.y - height / 2);
-  const right = Math.min(columns, view.x + width / 2), bottom = Math.min(rows, view.y + height / 2);
+  const left = Math.max(0, view.x - width / 2),
+    top = Math.max(0, view.y - height / 2);
+  const right = Math.min(columns, view.x + width / 2),
+    bottom = Math.min(rows, view.y + height / 2);
   context.strokeRect(left * scale, top * scale, (right - left) * scale, (bottom - top) * scale);
 }

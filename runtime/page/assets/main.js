@@ -13,13 +13,22 @@ async function start() {
     new Difference(data, old, now).build(root);
   }
   // After two frames everything has been drawn once.
-  requestAnimationFrame(() => requestAnimationFrame(() => {
-    document.documentElement.dataset.ready = Math.round(performance.now());
-  }));
+  requestAnimationFrame(() =>
+    requestAnimationFrame(() => {
+      document.documentElement.dataset.ready = Math.round(performance.now());
+    }),
+  );
 }
 
 start().catch((error) => {
-  document.getElementById("page").replaceChildren(
-    h("p", { class: "failed", role: "alert" }, `This report could not be drawn: ${error.message}. It needs a browser of 2023 or later.`));
+  document
+    .getElementById("page")
+    .replaceChildren(
+      h(
+        "p",
+        { class: "failed", role: "alert" },
+        `This report could not be drawn: ${error.message}. It needs a browser of 2023 or later.`,
+      ),
+    );
   throw error;
 });

@@ -7,9 +7,20 @@ const NO_MARKS = { kernels: [], core: null, lanes: null, channels: [], streams: 
 class WaferMap {
   // on.select(x, y), on.hover(x, y) or on.hover(null), on.move(view): told what the user does.
   constructor(wafer, name, on) {
-    Object.assign(this, { wafer, on, marks: NO_MARKS, shown: null, dirty: false, home: wafer.used(), view: { x: 0, y: 0, scale: 1 } });
+    Object.assign(this, {
+      wafer,
+      on,
+      marks: NO_MARKS,
+      shown: null,
+      dirty: false,
+      home: wafer.used(),
+      view: { x: 0, y: 0, scale: 1 },
+    });
     this.canvas = h("canvas", {
-      class: "wafer", tabindex: 0, role: "application", "aria-label": `Map of the wafer: ${safe(name)}`,
+      class: "wafer",
+      tabindex: 0,
+      role: "application",
+      "aria-label": `Map of the wafer: ${safe(name)}`,
       "aria-describedby": "map-keys",
     });
     this.mini = h("canvas", { class: "mini", "aria-hidden": "true", title: "The whole wafer: click to go there" });
@@ -28,11 +39,15 @@ class WaferMap {
     canvas.addEventListener("pointercancel", (event) => this.pointers.delete(event.pointerId));
     canvas.addEventListener("pointerleave", () => this.hover(null));
     canvas.addEventListener("dblclick", (event) => this.zoom(2.5, ...this.place(event)));
-    canvas.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const lines = event.deltaMode === 1 ? 20 : 1;
-      this.zoom(Math.exp(-event.deltaY * lines * (event.ctrlKey ? 0.01 : 0.002)), ...this.place(event));
-    }, { passive: false });
+    canvas.addEventListener(
+      "wheel",
+      (event) => {
+        event.preventDefault();
+        const lines = event.deltaMode === 1 ? 20 : 1;
+        this.zoom(Math.exp(-event.deltaY * lines * (event.ctrlKey ? 0.01 : 0.002)), ...this.place(event));
+      },
+      { passive: false },
+    );
     canvas.addEventListener("keydown", (event) => this.key(event));
     this.mini.addEventListener("pointerdown", (event) => this.jump(event));
     new ResizeObserver(() => this.resize()).observe(this.element);
@@ -57,7 +72,10 @@ class WaferMap {
     if (!width || !height) return;
     const first = !this.width;
     Object.assign(this, { width, height, ratio: devicePixelRatio || 1 });
-    for (const [canvas, w, hgt] of [[this.canvas, width, height], [this.mini, ...this.miniSize()]]) {
+    for (const [canvas, w, hgt] of [
+      [this.canvas, width, height],
+      [this.mini, ...this.miniSize()],
+    ]) {
       canvas.width = Math.round(w * this.ratio);
       canvas.height = Math.round(hgt * this.ratio);
       canvas.style.width = `${w}px`;
@@ -86,9 +104,15 @@ class WaferMap {
     const least = 0.6 * Math.min(this.width / columns, this.height / rows);
     const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
     this.view = {
-      x: clamp(view.x, 0, columns), y: clamp(view.y, 0, rows), scale: clamp(view.scale, least, CLOSEST),
+      x: clamp(view.x, 0, columns),
+      y: clamp(view.y, 0, rows),
+      scale: clamp(view.scale, least, CLOSEST),
     };
-    Object.assign(this.canvas.dataset, { x: this.view.x.toFixed(2), y: this.view.y.toFixed(2), scale: this.view.scale.toFixed(3) });
+    Object.assign(this.canvas.dataset, {
+      x: this.view.x.toFixed(2),
+      y: this.view.y.toFixed(2),
+      scale: this.view.scale.toFixed(3),
+    });
     this.redraw();
     if (!told) this.on.move?.(this.view);
   }
@@ -109,8 +133,9 @@ class WaferMap {
   // Bring a place into view, closer if it could not be seen otherwise.
   reveal([x, y, width, height], closer = 0) {
     const { view } = this;
-    const seen = Math.abs(x + width / 2 - view.x) + width / 2 < this.width / 2 / view.scale
-      && Math.abs(y + height / 2 - view.y) + height / 2 < this.height / 2 / view.scale;
+    const seen =
+      Math.abs(x + width / 2 - view.x) + width / 2 < this.width / 2 / view.scale &&
+      Math.abs(y + height / 2 - view.y) + height / 2 < this.height / 2 / view.scale;
     if (seen && view.scale >= closer) return;
     const fitting = 0.8 * Math.min(this.width / width, this.height / height);
     this.setView({ x: x + width / 2, y: y + height / 2, scale: Math.min(fitting, Math.max(view.scale, closer)) });
@@ -135,7 +160,8 @@ class WaferMap {
   }
 
   moved(event) {
-    const at = this.place(event), pointer = this.pointers.get(event.pointerId);
+    const at = this.place(event),
+      pointer = this.pointers.get(event.pointerId);
     if (!pointer) {
       this.hover(at);
       return;

@@ -3,11 +3,15 @@
 function passes(data) {
   const stages = data.stages;
   if (!stages.length && !Object.keys(data.seconds).length) return null;
-  return h("details", { class: "section", id: "passes", open: true }, h("summary", {}, h("h2", {}, "Passes and IR")),
+  return h(
+    "details",
+    { class: "section", id: "passes", open: true },
+    h("summary", {}, h("h2", {}, "Passes and IR")),
     Object.keys(data.seconds).length > 0 && phaseBar(data.seconds),
     stages.length > 0 && passTable(stages),
     stages.length > 0 && h("h3", {}, "IR after each pass"),
-    stages.map((stage, i) => stageText(stage, i)));
+    stages.map((stage, i) => stageText(stage, i)),
+  );
 }
 
 function phaseBar(seconds) {
@@ -15,11 +19,24 @@ function phaseBar(seconds) {
   const phases = Object.entries(seconds);
   const shades = phases.map((_, i) => KINDS[i % KINDS.length]);
   return [
-    h("div", { class: "bar", role: "img", "aria-label": "seconds by phase" }, phases.map(([name, value], i) => h("i", {
-      title: `${safe(name)}: ${value.toFixed(2)} s`, style: { width: `${(100 * value) / all}%`, background: shades[i] },
-    }))),
-    h("div", { class: "keys" }, phases.map(([name, value], i) => h("span", {},
-      h("i", { style: { background: shades[i] } }), `${safe(name)} ${value.toFixed(2)} s`)), h("span", {}, `all ${all.toFixed(1)} s`)),
+    h(
+      "div",
+      { class: "bar", role: "img", "aria-label": "seconds by phase" },
+      phases.map(([name, value], i) =>
+        h("i", {
+          title: `${safe(name)}: ${value.toFixed(2)} s`,
+          style: { width: `${(100 * value) / all}%`, background: shades[i] },
+        }),
+      ),
+    ),
+    h(
+      "div",
+      { class: "keys" },
+      phases.map(([name, value], i) =>
+        h("span", {}, h("i", { style: { background: shades[i] } }), `${safe(name)} ${value.toFixed(2)} s`),
+      ),
+      h("span", {}, `all ${all.toFixed(1)} s`),
+    ),
   ];
 }
 
@@ -30,14 +47,23 @@ function opCount(stage) {
 function passTable(stages) {
   const known = stages.some((stage) => stage.seconds !== null);
   const body = stages.map((stage, i) => {
-    const before = i ? opCount(stages[i - 1]) : null, now = opCount(stage);
+    const before = i ? opCount(stages[i - 1]) : null,
+      now = opCount(stage);
     return [
-      i, safe(stage.phase), h("button", { class: "link", type: "button", onclick: () => openStage(i) }, safe(stage.name)),
+      i,
+      safe(stage.phase),
+      h("button", { class: "link", type: "button", onclick: () => openStage(i) }, safe(stage.name)),
       ...(known ? [stage.seconds === null ? "" : h("span", { class: "number" }, stage.seconds.toFixed(3))] : []),
-      now, before === null ? "" : signed(now - before), changedOps(i ? stages[i - 1].ops : {}, stage.ops),
+      now,
+      before === null ? "" : signed(now - before),
+      changedOps(i ? stages[i - 1].ops : {}, stage.ops),
     ];
   });
-  return h("div", { class: "scroll" }, rows(["#", "phase", "pass", ...(known ? ["seconds"] : []), "ops", "change", "most changed"], body));
+  return h(
+    "div",
+    { class: "scroll" },
+    rows(["#", "phase", "pass", ...(known ? ["seconds"] : []), "ops", "change", "most changed"], body),
+  );
 }
 
 function signed(number) {
@@ -46,8 +72,13 @@ function signed(number) {
 
 function changedOps(before, now) {
   const names = [...new Set([...Object.keys(before), ...Object.keys(now)])];
-  return names.map((name) => [name, (now[name] ?? 0) - (before[name] ?? 0)]).filter(([, change]) => change)
-    .sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).slice(0, 4).map(([name, change]) => `${safe(name)} ${signed(change)}`).join(", ");
+  return names
+    .map((name) => [name, (now[name] ?? 0) - (before[name] ?? 0)])
+    .filter(([, change]) => change)
+    .sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]))
+    .slice(0, 4)
+    .map(([name, change]) => `${safe(name)} ${signed(change)}`)
+    .join(", ");
 }
 
 function openStage(i) {
@@ -60,16 +91,32 @@ function openStage(i) {
 function stageText(stage, i) {
   const cut = stage.left_out ? `; ${plural(stage.left_out, "line")} left out` : "";
   const text = h("div", { class: "ir" });
-  const details = h("details", {
-    id: `ir-${i}`, class: stage.ends ? "ir-stage ends" : "ir-stage",
-    ontoggle: async () => {
-      if (!details.open || text.firstChild) return;
-      text.append(h("pre", {}, "..."));
-      const found = stage.text ? await unpack(stage.text) : "This text is left out here: the file of --dump-ir has it.";
-      text.replaceChildren(...regions(found.split("\n"), true));
+  const details = h(
+    "details",
+    {
+      id: `ir-${i}`,
+      class: stage.ends ? "ir-stage ends" : "ir-stage",
+      ontoggle: async () => {
+        if (!details.open || text.firstChild) return;
+        text.append(h("pre", {}, "..."));
+        const found = stage.text
+          ? await unpack(stage.text)
+          : "This text is left out here: the file of --dump-ir has it.";
+        text.replaceChildren(...regions(found.split("\n"), true));
+      },
     },
-  }, h("summary", {}, h("b", {}, `${String(i).padStart(2, "0")} ${safe(stage.name)}`),
-    h("small", {}, ` phase ${safe(stage.phase)}, ${plural(opCount(stage), "op")}, ${short(stage.characters)} characters${cut}`)), text);
+    h(
+      "summary",
+      {},
+      h("b", {}, `${String(i).padStart(2, "0")} ${safe(stage.name)}`),
+      h(
+        "small",
+        {},
+        ` phase ${safe(stage.phase)}, ${plural(opCount(stage), "op")}, ${short(stage.characters)} characters${cut}`,
+      ),
+    ),
+    text,
+  );
   return details;
 }
 
@@ -84,8 +131,12 @@ function statementLength(lines, start) {
   if (!OP.test(lines[start])) return 1;
   const level = indent(lines[start]);
   let end = start + 1;
-  while (end < lines.length && !OP.test(lines[end])
-    && (indent(lines[end]) > level && !/^ *(\.\.\.|\})/.test(lines[end]) || lines[end] === `${" ".repeat(level)}} {`)) end++;
+  while (
+    end < lines.length &&
+    !OP.test(lines[end]) &&
+    ((indent(lines[end]) > level && !/^ *(\.\.\.|\})/.test(lines[end])) || lines[end] === `${" ".repeat(level)}} {`)
+  )
+    end++;
   return end - start;
 }
 
@@ -99,7 +150,8 @@ function regions(lines, unfold = false) {
     plain = [];
   };
   for (let i = 0; i < lines.length;) {
-    const length = statementLength(lines, i), head = lines.slice(i, i + length);
+    const length = statementLength(lines, i),
+      head = lines.slice(i, i + length);
     let end = i + length;
     if (!/\{( \(.*\))?$/.test(head[length - 1])) {
       plain.push(...head);
@@ -120,10 +172,18 @@ function region(head, inner, last, unfold) {
   const body = h("div");
   const fill = () => {
     if (body.firstChild) return;
-    body.append(...(head.length > 1 ? [h("pre", {}, head.slice(1).join("\n"))] : []), ...regions(inner), h("pre", {}, last));
+    body.append(
+      ...(head.length > 1 ? [h("pre", {}, head.slice(1).join("\n"))] : []),
+      ...regions(inner),
+      h("pre", {}, last),
+    );
   };
-  const details = h("details", { class: "region", open: unfold, ontoggle: () => details.open && fill() },
-    h("summary", {}, h("code", {}, head[0]), h("small", {}, ` ${plural(inner.length, "line")}`)), body);
+  const details = h(
+    "details",
+    { class: "region", open: unfold, ontoggle: () => details.open && fill() },
+    h("summary", {}, h("code", {}, head[0]), h("small", {}, ` ${plural(inner.length, "line")}`)),
+    body,
+  );
   if (unfold) fill();
   return details;
 }

@@ -20,22 +20,58 @@ class Report {
     this.pipeline = new Pipeline(wafer, go);
     this.status = h("p", { class: "hidden", "aria-live": "polite" });
     root.append(
-      heading(data.file, [`${data.provenance.model ?? "unknown model"} in ${data.report.summary.precision || "unknown precision"} for ${data.target.name}`], this.search.element),
-      h("main", {},
+      heading(
+        data.file,
+        [
+          `${data.provenance.model ?? "unknown model"} in ${data.report.summary.precision || "unknown precision"} for ${data.target.name}`,
+        ],
+        this.search.element,
+      ),
+      h(
+        "main",
+        {},
         cards(data, go),
-        h("div", { class: "stage-area" },
-          h("section", { class: "map-area", "aria-label": "Map" },
-            h("div", { class: "tools" }, this.bar.element, mapTools([this.map])), this.legend, this.map.element, mapKeys()),
-          this.detail),
-        h("details", { class: "section", open: true, id: "pipeline" }, h("summary", {}, h("h2", {}, "Pipeline")), this.pipeline.element),
-        h("details", { class: "section", open: true, id: "kernels" }, h("summary", {}, h("h2", {}, "Kernels")), this.table.element),
-        passes(data), provenance(data), this.status));
+        h(
+          "div",
+          { class: "stage-area" },
+          h(
+            "section",
+            { class: "map-area", "aria-label": "Map" },
+            h("div", { class: "tools" }, this.bar.element, mapTools([this.map])),
+            this.legend,
+            this.map.element,
+            mapKeys(),
+          ),
+          this.detail,
+        ),
+        h(
+          "details",
+          { class: "section", open: true, id: "pipeline" },
+          h("summary", {}, h("h2", {}, "Pipeline")),
+          this.pipeline.element,
+        ),
+        h(
+          "details",
+          { class: "section", open: true, id: "kernels" },
+          h("summary", {}, h("h2", {}, "Kernels")),
+          this.table.element,
+        ),
+        passes(data),
+        provenance(data),
+        this.status,
+      ),
+    );
     this.bar.apply();
     this.restore();
     addEventListener("popstate", () => this.restore());
     keys({
-      "/": () => this.search.input.focus(), Escape: () => this.select(null), l: () => this.bar.toggle(),
-      "+": () => this.map.zoom(1.5), "=": () => this.map.zoom(1.5), "-": () => this.map.zoom(1 / 1.5), 0: () => this.map.fit(),
+      "/": () => this.search.input.focus(),
+      Escape: () => this.select(null),
+      l: () => this.bar.toggle(),
+      "+": () => this.map.zoom(1.5),
+      "=": () => this.map.zoom(1.5),
+      "-": () => this.map.zoom(1 / 1.5),
+      0: () => this.map.fit(),
       z: () => this.zoomToSelection(),
       ...Object.fromEntries(this.bar.views.map((view, i) => [i + 1, () => this.bar.choose(view.id)])),
     });
@@ -47,7 +83,8 @@ class Report {
     return {
       toKernel: (number) => this.select({ type: "kernel", kernel: number }, { reveal: true }),
       kernel: (number) => link(this.wafer.kernels[number].name, () => this.go.toKernel(number)),
-      kernelOrText: (name) => (this.wafer.kernelNumbers.has(name) ? this.go.kernel(this.wafer.kernelNumbers.get(name)) : safe(name)),
+      kernelOrText: (name) =>
+        this.wafer.kernelNumbers.has(name) ? this.go.kernel(this.wafer.kernelNumbers.get(name)) : safe(name),
       node: (node) => link(this.data.nodes[node], () => this.select({ type: "node", node })),
       core: (x, y) => link(`(${x},${y})`, () => this.select({ type: "core", x, y }, { reveal: true })),
       zoom: (area) => link("zoom to it", () => this.map.fit(area)),
@@ -62,7 +99,8 @@ class Report {
   }
 
   hover(x, y) {
-    const kernel = this.wafer.kernelAt(x, y), text = this.shown.at(x, y);
+    const kernel = this.wafer.kernelAt(x, y),
+      text = this.shown.at(x, y);
     if (kernel < 0) return text ? [`(${x},${y})`, text] : null;
     const { name, kind, layer } = this.wafer.kernels[kernel];
     const lines = [`${safe(name)} (${x},${y})`, `${safe(kind)}${layer === null ? "" : `, layer ${layer}`}`];
@@ -78,7 +116,7 @@ class Report {
   pick(x, y, stay) {
     const kernel = this.wafer.kernelAt(x, y);
     const close = stay || kernel < 0 || this.map.view.scale >= GRID_FROM;
-    const again = this.selection && (this.map.marks.kernels.length === 1 && this.map.marks.kernels[0] === kernel);
+    const again = this.selection && this.map.marks.kernels.length === 1 && this.map.marks.kernels[0] === kernel;
     if (close || again) this.select({ type: "core", x, y }, { stay });
     else this.select({ type: "kernel", kernel });
   }
@@ -104,11 +142,18 @@ class Report {
     const { wafer, go } = this;
     if (!selection) return { content: welcome(wafer, go), marks: {}, area: null };
     if (selection.type === "kernel") {
-      return { content: kernelDetail(wafer, selection.kernel, go), marks: this.kernelMarks(selection.kernel), area: wafer.kernels[selection.kernel].box };
+      return {
+        content: kernelDetail(wafer, selection.kernel, go),
+        marks: this.kernelMarks(selection.kernel),
+        area: wafer.kernels[selection.kernel].box,
+      };
     }
     if (selection.type === "core") return this.selectedCore(selection);
     const kernels = selection.type === "node" ? wafer.kernelsOfNode[selection.node] : selection.kernels;
-    const content = selection.type === "node" ? nodeDetail(wafer, selection.node, go) : groupDetail(wafer, selection.name, kernels, go);
+    const content =
+      selection.type === "node"
+        ? nodeDetail(wafer, selection.node, go)
+        : groupDetail(wafer, selection.name, kernels, go);
     return { content, marks: { kernels }, area: around(kernels.map((number) => wafer.kernels[number].box)) };
   }
 
@@ -117,14 +162,20 @@ class Report {
     const channels = core ? this.wafer.network.channels(core) : [];
     return {
       content: coreDetail(this.wafer, { x, y }, core, channels, this.go),
-      marks: { kernels: core ? [core.kernel] : [], core: { x, y }, channels }, area: [x, y, 1, 1],
+      marks: { kernels: core ? [core.kernel] : [], core: { x, y }, channels },
+      area: [x, y, 1, 1],
     };
   }
 
   kernelMarks(number) {
-    const { wafer } = this, { streams } = this.data;
+    const { wafer } = this,
+      { streams } = this.data;
     const marked = [
-      ...wafer.incoming[number].map(([i, sink]) => ({ direction: "in", lanes: streams[i].lanes, ways: [streams[i].ways[sink]] })),
+      ...wafer.incoming[number].map(([i, sink]) => ({
+        direction: "in",
+        lanes: streams[i].lanes,
+        ways: [streams[i].ways[sink]],
+      })),
       ...wafer.outgoing[number].map((i) => ({ direction: "out", lanes: streams[i].lanes, ways: streams[i].ways })),
     ];
     return { kernels: [number], streams: marked, lanes: lanesOf(wafer, number) };
@@ -143,7 +194,8 @@ class Report {
 
   restore() {
     const found = new URLSearchParams(location.hash.slice(1));
-    const kernel = this.wafer.kernelNumbers.get(found.get("kernel")), node = this.data.nodes.indexOf(found.get("node"));
+    const kernel = this.wafer.kernelNumbers.get(found.get("kernel")),
+      node = this.data.nodes.indexOf(found.get("node"));
     const place = (found.get("core") ?? "").match(/^(\d{1,5}),(\d{1,5})$/);
     let selection = null;
     if (kernel !== undefined) selection = { type: "kernel", kernel };
@@ -172,8 +224,14 @@ function lanesOf(wafer, number) {
 
 function around(boxes) {
   if (!boxes.length) return null;
-  const left = Math.min(...boxes.map((b) => b[0])), top = Math.min(...boxes.map((b) => b[1]));
-  return [left, top, Math.max(...boxes.map((b) => b[0] + b[2])) - left, Math.max(...boxes.map((b) => b[1] + b[3])) - top];
+  const left = Math.min(...boxes.map((b) => b[0])),
+    top = Math.min(...boxes.map((b) => b[1]));
+  return [
+    left,
+    top,
+    Math.max(...boxes.map((b) => b[0] + b[2])) - left,
+    Math.max(...boxes.map((b) => b[1] + b[3])) - top,
+  ];
 }
 
 function remember(fragment) {
@@ -186,10 +244,25 @@ function welcome(wafer, go) {
   const slow = numbers.sort((a, b) => wafer.kernels[b].interval - wafer.kernels[a].interval).slice(0, 8);
   return [
     h("h2", {}, "Nothing selected"),
-    h("p", { class: "lead" }, "Click a core on the map for its program, memory and wires, a name for its kernel, or search."),
-    slow.length > 0 && section("Slowest kernels",
-      rows(["kernel", "kind", "cycles"], slow.map((i) => [go.kernel(i), safe(wafer.kernels[i].kind), wafer.kernels[i].interval]))),
-    section("Hottest links", rows(["at", "link", "words"], wafer.data.report.route.hottest_links.slice(0, 8).map(
-      (one) => [go.core(one.x, one.y), one.link, one.words]))),
+    h(
+      "p",
+      { class: "lead" },
+      "Click a core on the map for its program, memory and wires, a name for its kernel, or search.",
+    ),
+    slow.length > 0 &&
+      section(
+        "Slowest kernels",
+        rows(
+          ["kernel", "kind", "cycles"],
+          slow.map((i) => [go.kernel(i), safe(wafer.kernels[i].kind), wafer.kernels[i].interval]),
+        ),
+      ),
+    section(
+      "Hottest links",
+      rows(
+        ["at", "link", "words"],
+        wafer.data.report.route.hottest_links.slice(0, 8).map((one) => [go.core(one.x, one.y), one.link, one.words]),
+      ),
+    ),
   ];
 }

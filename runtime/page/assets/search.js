@@ -39,10 +39,22 @@ class Search {
     Object.assign(this, { wafer, choose, found: [], active: -1 });
     this.list = h("ul", { role: "listbox", id: "found", "aria-label": "What was found", hidden: true });
     this.input = h("input", {
-      type: "search", id: "search", role: "combobox", "aria-expanded": "false", "aria-controls": "found",
-      "aria-autocomplete": "list", autocomplete: "off", spellcheck: "false", placeholder: "Kernel, ONNX node, or x,y   ( / )",
+      type: "search",
+      id: "search",
+      role: "combobox",
+      "aria-expanded": "false",
+      "aria-controls": "found",
+      "aria-autocomplete": "list",
+      autocomplete: "off",
+      spellcheck: "false",
+      placeholder: "Kernel, ONNX node, or x,y   ( / )",
       "aria-label": "Search kernels, ONNX nodes and cores",
-      oninput: () => this.update(), onkeydown: (event) => this.key(event), onfocus: () => { this.input.select(); this.update(); },
+      oninput: () => this.update(),
+      onkeydown: (event) => this.key(event),
+      onfocus: () => {
+        this.input.select();
+        this.update();
+      },
       onblur: () => this.close(),
     });
     this.element = h("div", { class: "search" }, this.input, this.list);
@@ -55,10 +67,22 @@ class Search {
     const options = this.found.map((hit, i) => {
       const [name, note] = described(this.wafer, hit);
       // Before the box loses the focus, which closes the list.
-      return h("li", { role: "option", id: `found-${i}`, onpointerdown: (event) => { event.preventDefault(); this.take(i); } },
-        h("b", {}, name), h("small", {}, ` ${note}`));
+      return h(
+        "li",
+        {
+          role: "option",
+          id: `found-${i}`,
+          onpointerdown: (event) => {
+            event.preventDefault();
+            this.take(i);
+          },
+        },
+        h("b", {}, name),
+        h("small", {}, ` ${note}`),
+      );
     });
-    if (all.length > MOST_FOUND) options.push(h("li", { class: "more" }, `${all.length - MOST_FOUND} more: type more letters`));
+    if (all.length > MOST_FOUND)
+      options.push(h("li", { class: "more" }, `${all.length - MOST_FOUND} more: type more letters`));
     if (!all.length && this.input.value.trim()) options.push(h("li", { class: "more" }, "nothing is called that"));
     this.list.replaceChildren(...options);
     this.list.hidden = !options.length;

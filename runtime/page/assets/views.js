@@ -17,7 +17,11 @@ function perKernel(wafer, valueOf) {
 function perCore(wafer, valueOf) {
   const values = new Float64Array(wafer.kernelCell.length);
   wafer.kernels.forEach((kernel, number) => {
-    const { box: [x, y, width, height], first, cols } = kernel;
+    const {
+      box: [x, y, width, height],
+      first,
+      cols,
+    } = kernel;
     for (let row = y; row < y + height; row++) {
       for (let column = x; column < x + width; column++) {
         const [r, c] = wafer.local(number, column, row);
@@ -38,7 +42,9 @@ const STALLS = ["conflict", "dependency", "no_wavelet", "back_pressure"];
 
 const VIEWS = [
   {
-    id: "kernel", title: "Kernel", about: "kind of kernel",
+    id: "kernel",
+    title: "Kernel",
+    about: "kind of kernel",
     groups: (wafer) => ({
       names: wafer.kinds,
       of: wafer.kernels.map((kernel) => wafer.kinds.indexOf(kernel.kind)),
@@ -46,7 +52,9 @@ const VIEWS = [
     }),
   },
   {
-    id: "layer", title: "Layer", about: "transformer layer",
+    id: "layer",
+    title: "Layer",
+    about: "transformer layer",
     groups: (wafer) => {
       const found = [...new Set(wafer.kernels.map((kernel) => kernel.layer))].sort((a, b) => (a ?? -1) - (b ?? -1));
       const last = Math.max(1, ...found.map((layer) => layer ?? 0));
@@ -54,12 +62,17 @@ const VIEWS = [
         names: found.map((layer) => (layer === null ? "outside the layers" : `layer ${layer}`)),
         labels: found.map((layer) => (layer === null ? "outside" : `${layer}`)),
         of: wafer.kernels.map((kernel) => found.indexOf(kernel.layer)),
-        colours: found.map((layer) => (layer === null ? [140, 140, 140] : SCALE[Math.round(20 + 235 * layer / last)])),
+        colours: found.map((layer) =>
+          layer === null ? [140, 140, 140] : SCALE[Math.round(20 + (235 * layer) / last)],
+        ),
       };
     },
   },
   {
-    id: "memory", title: "Memory", about: "memory in use of each core", unit: "bytes",
+    id: "memory",
+    title: "Memory",
+    about: "memory in use of each core",
+    unit: "bytes",
     values: (wafer) => {
       const bytes = Array.from(wafer.program, (program) => (program ? wafer.programs[program - 1].bytes : 0));
       return looked(Float64Array, wafer.cell, [0, ...bytes]);
@@ -67,7 +80,10 @@ const VIEWS = [
     top: (wafer) => wafer.data.target.memory_bytes,
   },
   {
-    id: "load", title: "Link load", about: "busiest link out of each router", unit: "words a token",
+    id: "load",
+    title: "Link load",
+    about: "busiest link out of each router",
+    unit: "words a token",
     logarithmic: true, // a few links of the host's channels carry much more than all others
     values: (wafer) => {
       const values = new Float64Array(wafer.cell.length);
@@ -81,20 +97,35 @@ const VIEWS = [
     },
   },
   {
-    id: "colours", title: "Colours", about: "routing colours used in each router", unit: "colours",
+    id: "colours",
+    title: "Colours",
+    about: "routing colours used in each router",
+    unit: "colours",
     values: (wafer) => Float64Array.from(wafer.colours),
     top: (wafer) => wafer.data.target.colours,
   },
   {
-    id: "pace", title: "Pace", about: "predicted interval of each kernel", unit: "cycles",
+    id: "pace",
+    title: "Pace",
+    about: "predicted interval of each kernel",
+    unit: "cycles",
     values: (wafer) => perKernel(wafer, (kernel) => kernel.interval ?? 0),
   },
   {
-    id: "busy", title: "Busy", about: "cycles in which a core executed", run: true, unit: "of the run",
-    values: (wafer) => spentShare(wafer, ["busy"]), text: percent,
+    id: "busy",
+    title: "Busy",
+    about: "cycles in which a core executed",
+    run: true,
+    unit: "of the run",
+    values: (wafer) => spentShare(wafer, ["busy"]),
+    text: percent,
   },
   {
-    id: "stall", title: "Stalled", run: true, unit: "of the run", text: percent,
+    id: "stall",
+    title: "Stalled",
+    run: true,
+    unit: "of the run",
+    text: percent,
     about: "cycles in which a core with work waited: for banks, results, wavelets, or room to send",
     values: (wafer) => spentShare(wafer, STALLS),
   },
@@ -157,13 +188,15 @@ class Shown {
       const other = isDark() ? [0, 0, 0] : [255, 255, 255];
       const seen = new Map();
       const each = wafer.kernels.map((_, i) => {
-        const group = this.groups.of[i], number = seen.get(group) ?? 0;
+        const group = this.groups.of[i],
+          number = seen.get(group) ?? 0;
         seen.set(group, number + 1);
         return pixel(mixed(this.groups.colours[group], other, number % 2 ? 0.28 : 0.06));
       });
       return looked(Uint32Array, wafer.kernelCell, [0, ...each]);
     }
-    const each = SCALE.map(pixel), found = new Uint32Array(this.values.length);
+    const each = SCALE.map(pixel),
+      found = new Uint32Array(this.values.length);
     for (let i = 0; i < found.length; i++) if (this.values[i] > 0) found[i] = each[this.step(this.values[i])];
     return found;
   }

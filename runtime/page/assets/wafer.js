@@ -32,8 +32,13 @@ class Wafer {
     const { cores, loads, routes, programs, run } = this.data;
     const names = Object.keys(routes);
     const [cell, program, inq, outq, found, levels, columns, spent] = await Promise.all([
-      unpack(cores.cell), unpack(cores.program), unpack(cores.inq), unpack(cores.outq), unpack(programs),
-      Promise.all(loads.map(unpackLevels)), Promise.all(names.map((name) => unpack(routes[name]))),
+      unpack(cores.cell),
+      unpack(cores.program),
+      unpack(cores.inq),
+      unpack(cores.outq),
+      unpack(programs),
+      Promise.all(loads.map(unpackLevels)),
+      Promise.all(names.map((name) => unpack(routes[name]))),
       Promise.all(run ? run.spent.map(unpack) : []),
     ]);
     Object.assign(this, { cell, program, inq, outq, programs: found, loads: levels, spent });
@@ -89,7 +94,11 @@ class Wafer {
     const [row, column] = this.local(kernel, x, y);
     const queues = (table, each) => Array.from(table.subarray(kind * each, (kind + 1) * each), (colour) => colour - 1);
     return {
-      x, y, kernel, row, column,
+      x,
+      y,
+      kernel,
+      row,
+      column,
       number: this.kernels[kernel].first + row * this.kernels[kernel].cols + column,
       program: this.program[kind] - 1,
       inq: queues(this.inq, this.data.cores.queues.inq),
@@ -99,8 +108,12 @@ class Wafer {
 
   // Row and column in a kernel's own rectangle: runtime.geometry.Orientation.point the other way.
   local(number, x, y) {
-    const { box: [left, top, width, height], turned } = this.kernels[number];
-    let across = x - left, down = y - top;
+    const {
+      box: [left, top, width, height],
+      turned,
+    } = this.kernels[number];
+    let across = x - left,
+      down = y - top;
     if (turned & 2) across = width - 1 - across;
     if (turned & 4) down = height - 1 - down;
     return turned & 1 ? [across, down] : [down, across];
@@ -122,7 +135,13 @@ class Wafer {
     const boxes = this.kernels.map((kernel) => kernel.box);
     for (const port of this.data.ports) boxes.push(...port.lanes.map(([x, y]) => [x, y, 1, 1]));
     if (!boxes.length) return this.data.target.usable;
-    const left = Math.min(...boxes.map((b) => b[0])), top = Math.min(...boxes.map((b) => b[1]));
-    return [left, top, Math.max(...boxes.map((b) => b[0] + b[2])) - left, Math.max(...boxes.map((b) => b[1] + b[3])) - top];
+    const left = Math.min(...boxes.map((b) => b[0])),
+      top = Math.min(...boxes.map((b) => b[1]));
+    return [
+      left,
+      top,
+      Math.max(...boxes.map((b) => b[0] + b[2])) - left,
+      Math.max(...boxes.map((b) => b[1] + b[3])) - top,
+    ];
   }
 }
