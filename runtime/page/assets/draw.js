@@ -29,7 +29,8 @@ function drawMap(map) {
   drawKernels(frame);
   drawDefects(frame);
   drawPorts(frame);
-  if (map.marks.lanes) drawPath(frame, map.marks.lanes, theme.ink, 0.7, 0.4);
+  // Thinner than the lanes' pitch, or lanes side by side would be one black area.
+  if (map.marks.lanes) drawPath(frame, map.marks.lanes, theme.ink, Math.min(0.8, 0.3 * view.scale), 0.5);
   map.marks.streams.forEach((stream) => drawStream(frame, stream));
   map.marks.channels.forEach((channel) => drawChannel(frame, channel));
   drawLabels(frame);

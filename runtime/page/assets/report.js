@@ -247,7 +247,7 @@ function welcome(wafer, go) {
     h(
       "p",
       { class: "lead" },
-      "Click a core on the map for its program, memory and wires, a name for its kernel, or search.",
+      "Click a kernel on the map, again for a core of it, or search.",
     ),
     slow.length > 0 &&
       section(
