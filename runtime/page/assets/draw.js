@@ -2,6 +2,7 @@
 
 const LETTERS = "system-ui, sans-serif";
 const GRID_FROM = 7; // pixels of a core from which single cores are told apart
+const LANES_FROM = 3; // ... and the lanes of a kernel one by one
 const LINKS_FROM = 22; // ... and links are drawn
 
 function drawMap(map) {
@@ -29,8 +30,8 @@ function drawMap(map) {
   drawKernels(frame);
   drawDefects(frame);
   drawPorts(frame);
-  // Thinner than the lanes' pitch, or lanes side by side would be one black area.
-  if (map.marks.lanes) drawPath(frame, map.marks.lanes, theme.ink, Math.min(0.8, 0.3 * view.scale), 0.5);
+  // From afar lanes side by side would be one black area: the bundles' arrows stand for them.
+  if (map.marks.lanes && view.scale >= LANES_FROM) drawPath(frame, map.marks.lanes, theme.ink, 0.8, 0.5);
   map.marks.streams.forEach((stream) => drawStream(frame, stream));
   map.marks.channels.forEach((channel) => drawChannel(frame, channel));
   drawLabels(frame);
