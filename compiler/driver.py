@@ -32,6 +32,7 @@ class Options:
     precision: str = "fp32"  # fp32, or fp16: fp16 weights, caches and multiplied operands, fp32 accumulation
     max_seq: int = 0  # positions per sequence; 0: as many as the model has
     slots: int = 1  # sequences whose caches the image holds at once
+    fold: int = 1  # layers that share one set of kernels; it must divide the number of those that are alike
     max_cores: int = 0  # 0: see compiler.passes.size
     optimize: str = "throughput"  # or latency, see compiler.passes.size
     seed: int = 0
@@ -171,6 +172,7 @@ def _passes(phase: str, options: Options) -> list[Pass]:
     """The passes of a phase, with the driver's options filled in."""
     values: dict[str, dict[str, object]] = {
         "lower-to-flow": {"precision": options.precision, "max-seq": options.max_seq, "slots": options.slots},
+        "fold": {"layers": options.fold},
         "size": {"max-cores": options.max_cores, "optimize": options.optimize},
         "place": {
             "seed": options.seed,

@@ -64,23 +64,37 @@ def run_flow(module: Op, resources: ResourceStore, inputs: Mapping[str, Array]) 
     run = Run(resources, inputs)
     values: dict[Value, Array] = {}
     outputs: dict[str, Array] = {}
-    for op in module.body.ops:
-        if op.dialect in ("builtin", "fabric"):
-            continue
-        result = evaluate(op, [values[value] for value in op.operands], run)
+    ops = [op for op in module.body.ops if op.dialect not in ("builtin", "fabric")]
+    at, begin, number = 0, 0, 0  # the op, and in a loop its gate and the pass
+    while at < len(ops):
+        op = ops[at]
+        at += 1
+        result = evaluate(op, [values[value] for value in op.operands], run, number)
+        if op.name == "flow.gate":
+            begin, number = at, 0
+        elif op.name == "flow.switch" and number + 1 < flow.passes_of(op):
+            at, number = begin, number + 1
+            values[flow.gate_of(op).result] = result
+        elif op.name == "flow.switch":
+            number = 0
         values.update(dict.fromkeys(op.results, result))
         if op.name == "flow.output":
             outputs[str(op.attrs["name"])] = result
     return outputs
 
 
-def evaluate(op: Op, arguments: list[Array], run: Run) -> Array:
-    """What one op makes of its streams. Raises InputError as `run_flow` does."""
+def evaluate(op: Op, arguments: list[Array], run: Run, number: int = 0) -> Array:
+    """What one op makes of its streams, in pass `number` of a token. Raises InputError as `run_flow` does."""
     function = FUNCTIONS.get(op.name)
     if function is None:
         raise InputError(f"{op.name} has no meaning as a flow op", code="unsupported-op", where=str(op.loc))
-    with np.errstate(all="ignore"):
-        return function(op, arguments, run)
+    types = [value.type for value in op.results]
+    as_then = Op(op.name, op.operands, types, flow.in_pass(op.attrs, number), loc=op.loc)
+    try:
+        with np.errstate(all="ignore"):
+            return function(as_then, arguments, run)
+    finally:
+        as_then.drop_operands()
 
 
 def _input(op: Op, _: list[Array], run: Run) -> Array:
@@ -227,4 +241,6 @@ FUNCTIONS: dict[str, Callable[[Op, list[Array], Run], Array]] = {
     "flow.fork": _same,
     "flow.fifo": _same,
     "flow.relane": _same,
+    "flow.gate": _same,
+    "flow.switch": _same,
 }

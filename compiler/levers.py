@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from compiler.ir.core import Op
+from compiler.passes.layers import find_layers
 from compiler.size.sizing import Sizer
 from runtime import target as targets
 from runtime.errors import InfeasibleError, InputError, Lever
@@ -30,6 +31,9 @@ def levers(lower: Flow, options: Any, target: Target) -> tuple[Lever, ...]:
         found.append(Lever(f"--max-seq {longest}", "fits; one more does not", True))
     elif options.precision != "fp16" and not found and (longest := trial.longest(half)):
         found.append(Lever(f"--precision fp16 --max-seq {longest}", "fits; one more does not", True))
+    if options.fold == 1 and (folded := trial.folded(options)):
+        layers, cores = folded
+        found.append(Lever(f"--fold {layers}", f"fits on {cores} cores, one token at a time in {layers} layers", True))
     for name in targets.names():
         other = targets.load(name)
         if other.cores > target.cores and not options.max_cores:
@@ -57,6 +61,16 @@ class _Trial:
         """Cores the model needs if they are there."""
         cores = self.cores(options)
         return cores if cores is not None and cores <= self.limit else None
+
+    def folded(self, options: Any) -> tuple[int, int] | None:
+        """The fewest layers that must share kernels for the model to fit, and the cores it then needs; None if sharing
+        does not help."""
+        module = self.lower(options)
+        layers = len(find_layers([op for op in module.body.ops if op.dialect == "flow"]).alike)
+        for fold in range(2, layers + 1):
+            if layers % fold == 0 and (cores := self.fits(dataclasses.replace(options, fold=fold))):
+                return fold, cores
+        return None
 
     def longest(self, options: Any) -> int | None:
         """The longest sequence that fits, by bisection below what was asked for; None if not even one token does."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import compiler.passes.codegen
 import compiler.passes.common_subexpressions
 import compiler.passes.dead_code
+import compiler.passes.fold
 import compiler.passes.fold_constants
 import compiler.passes.fuse_attention
 import compiler.passes.fuse_gelu
@@ -34,7 +35,7 @@ PHASES: dict[str, str] = {
         # Fusing leaves reshapes next to each other, and constants nobody reads.
         "simplify,sink-reshapes,simplify,recover-positions,common-subexpressions,dead-code"
     ),
-    "flow": "lower-to-flow,insert-forks",
+    "flow": "lower-to-flow,insert-forks,fold",
     "size": "size",
     "place": "place",
     "route": "route,predict",

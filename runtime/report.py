@@ -7,6 +7,7 @@ the image's tables. An image holds no wall-clock times, since the same input mus
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from runtime import defects
 from runtime.geometry import DIRECTION_NAMES
 from runtime.image import Image
 from runtime.inspect import colours, memory_by_owner
+from runtime.lone import lone_token
 from runtime.tables import Array, core_positions, expand_routes, memory_bytes
 from runtime.wires import HOST, Wires, trace
 from runtime.work import work
@@ -63,8 +65,10 @@ def _summary(image: Image, wires: Wires, top: int) -> dict[str, Any]:
     cycles = predicted_cycles(image)
     paced = [(cycles[b.name][0], b.name, b.kind) for b in image.blocks if b.name in cycles]
     paced.sort(key=lambda entry: (-entry[0], entry[1]))
+    latency, loops = lone_token(image, wires, cycles, notes(image, "loops")) if cycles else (None, [])
     interval = _interval(image) or (paced[0][0] if paced else None)
-    latency = _latency(image, wires, cycles) if cycles else None
+    if interval is not None:  # the size pass did not know how long wires would be
+        interval = max([interval, *(loop.interval for loop in loops)])
     clock = target.clock_ghz * 1e9
     provenance = image.manifest.get("provenance")
     provenance = provenance if isinstance(provenance, Mapping) else {}
@@ -87,6 +91,7 @@ def _summary(image: Image, wires: Wires, top: int) -> dict[str, Any]:
         "tokens_per_second": clock / interval if interval else None,
         "tokens_per_second_alone": clock / latency if latency else None,
         **_arithmetic(image, interval),
+        "loops": [{**asdict(loop), "interval_cycles": loop.interval} for loop in loops],
         "slowest": [{"kernel": name, "kind": kind, "interval_cycles": cycle} for cycle, name, kind in paced[:top]],
     }
 
@@ -121,33 +126,6 @@ def _arithmetic(image: Image, interval: int | None) -> dict[str, Any]:
         "utilisation_of_used": busy / (interval * used) if interval and used else None,
         "utilisation_of_wafer": busy / (interval * target.cores) if interval else None,
     }
-
-
-def _latency(image: Image, wires: Wires, cycles: Mapping[str, tuple[int, int]]) -> int | None:
-    """Cycles of a lone token along the slowest way through kernels and wires; None if the kernels form a cycle."""
-    ends = wires.kernel_ends()
-    source, sink = wires.source[wires.end_channel[ends]], wires.end_block[ends]
-    between = (source != HOST) & (sink != HOST)
-    target = image.target
-    length = wires.hops[ends][between] * target.hop_cycles + 2 * target.ramp_cycles
-    wire: dict[tuple[int, int], int] = {}
-    for a, b, cost in zip(source[between].tolist(), sink[between].tolist(), length.tolist(), strict=True):
-        wire[a, b] = max(cost, wire.get((a, b), 0))
-    after: dict[int, list[tuple[int, int]]] = {}
-    missing = dict.fromkeys(range(len(image.blocks)), 0)
-    for (a, b), cost in wire.items():
-        after.setdefault(a, []).append((b, cost))
-        missing[b] += 1
-    arrival = dict.fromkeys(missing, 0)
-    ready = [block for block, count in missing.items() if not count]
-    for block in ready:
-        arrival[block] += cycles.get(image.blocks[block].name, (0, 0))[1]
-        for following, cost in after.get(block, ()):
-            arrival[following] = max(arrival[following], arrival[block] + cost)
-            missing[following] -= 1
-            if not missing[following]:
-                ready.append(following)
-    return max(arrival.values(), default=0) if len(ready) == len(missing) else None
 
 
 # Place

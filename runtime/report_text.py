@@ -60,6 +60,7 @@ def _summary(s: Mapping[str, Any]) -> str:
             "latency",
             f"{_count(s['latency_cycles'])} cycles: {_count(s['tokens_per_second_alone'])} tokens/s one at a time",
         ),
+        *([("shared", _loops(s["loops"]))] if s["loops"] else []),
         ("arithmetic", f"{_count(s['flops_per_token'])} FLOP per token with full caches"),
         (
             "utilisation",
@@ -69,6 +70,12 @@ def _summary(s: Mapping[str, Any]) -> str:
     )
     rows = [(k["kernel"], k["kind"], k["interval_cycles"]) for k in s["slowest"]]
     return found + (_titled("slowest kernels", table(("kernel", "kind", "cycles"), rows)) if rows else "")
+
+
+def _loops(loops: Sequence[Mapping[str, Any]]) -> str:
+    """Kernels that several layers share; their sets differ in nothing but wires."""
+    passes, longest = loops[0]["passes"], max(loop["pass_cycles"] for loop in loops)
+    return f"kernels by {passes} layers each, {len(loops)} times; a pass takes up to {longest:,} cycles"
 
 
 def _place(s: Mapping[str, Any]) -> str:

@@ -5,13 +5,18 @@ k and v of a head on one lane); `size` chooses blocks and the shape attributes (
 `spread`, `across`, `tokens`, `blocks`); `place`
 adds `x`, `y` and `orientation`. Every op but `flow.fork`, which is only wires, is one kernel and carries a `sym_name`
 that the later levels and all reports use.
+
+Layers that are alike may share one set of kernels (`fold`): it stands between a `flow.gate` and a `flow.switch`, and
+its ops say how many `passes` a token makes. The stream from the switch back to the gate is no value, since values are
+defined before they are used: the switch names its gate instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from compiler.ir.core import IRError, Op, StreamType, Symbol
+from compiler.ir.core import Attr, IRError, Op, StreamType, Symbol
 from compiler.ir.defs import Attribute, OpDef, define
 
 STORAGE = ("f32", "f16")
@@ -21,6 +26,8 @@ COMMON: Mapping[str, Attribute] = {
     "x": Attribute(int, optional=True, doc="west-most column, set by place"),
     "y": Attribute(int, optional=True, doc="north-most row, set by place"),
     "orientation": Attribute(int, optional=True, doc="0..7, see runtime.geometry.Orientation; set by place"),
+    "passes": Attribute(int, optional=True, doc="how often a token comes through: layers that share the kernel"),
+    "later": Attribute(tuple, optional=True, doc="for each pass but the first, the attributes that differ in it"),
 }
 
 
@@ -28,6 +35,26 @@ def _streams(op: Op) -> None:
     for value in (*op.operands, *op.results):
         if not isinstance(value.type, StreamType):
             raise IRError(f"{op.name} at {op.loc}: works on streams, not on {value.type}")
+    _passes(op)
+
+
+def _passes(op: Op) -> None:
+    """Every pass but the first has an entry in `later`, with attributes of the kind that the op's own have."""
+    passes, later = op.attrs.get("passes", 1), op.attrs.get("later", ())
+    if not isinstance(passes, int) or passes < 1:
+        raise IRError(f"{op.name} at {op.loc}: a token cannot pass {passes} times")
+    if not isinstance(later, tuple) or (later and len(later) != passes - 1):
+        raise IRError(f"{op.name} at {op.loc}: `later` wants an entry for each of {passes - 1} passes")
+    for entry in later:
+        if not isinstance(entry, Mapping) or not all(_alike(value, op.attrs.get(key)) for key, value in entry.items()):
+            raise IRError(f"{op.name} at {op.loc}: {entry!r} in `later` does not fit the op's attributes")
+
+
+def _alike(a: Attr, b: Attr | None) -> bool:
+    """Of one kind, to the innermost element."""
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(_alike, a, b))
+    return type(a) is type(b)
 
 
 def _same_features(op: Op) -> None:
@@ -35,6 +62,20 @@ def _same_features(op: Op) -> None:
     streams = [value.type for value in (*op.operands, *op.results)]
     if len({(s.features, s.lanes) for s in streams if isinstance(s, StreamType)}) > 1:
         raise IRError(f"{op.name} at {op.loc}: its streams must have the same features and lanes, not {streams}")
+
+
+def _gate(op: Op) -> None:
+    _same_features(op)
+    if passes_of(op) < 2:
+        raise IRError(f"{op.name} at {op.loc}: kernels that tokens pass once have no gate and no switch")
+
+
+def _switch(op: Op) -> None:
+    _gate(op)
+    if op.parent is not None:
+        gate = gate_of(op)
+        if (gate.attrs.get("passes"), gate.result.type) != (op.attrs["passes"], op.result.type):
+            raise IRError(f"{op.name} at {op.loc}: its gate has other passes or another stream")
 
 
 def _same_element_counts(op: Op) -> None:
@@ -198,8 +239,26 @@ relane_def = define(
     verify=_same_element_counts,
 )
 
+gate_def = define(
+    "flow.gate",
+    "where a token enters kernels that several layers share: from `x`, then from the switch, `passes` times in all",
+    operands=("x",),
+    results=("y",),
+    attrs=COMMON,
+    verify=_gate,
+)
+switch_def = define(
+    "flow.switch",
+    "where it leaves them: after all passes but the last back to the gate, on a stream that only the two know of",
+    operands=("x",),
+    results=("y",),
+    attrs={**COMMON, "gate": Attribute(Symbol)},
+    verify=_switch,
+)
+
 KERNELS: tuple[OpDef, ...] = (
     input_def, output_def, lookup_def, matvec_def, norm_def, attention_def, map_def, join_def, fifo_def, relane_def,
+    gate_def, switch_def,
 )  # fmt: skip
 KERNEL_NAMES = frozenset(definition.name for definition in KERNELS)
 
@@ -214,6 +273,32 @@ def stream(value_type: object) -> StreamType:
     if not isinstance(value_type, StreamType):
         raise IRError(f"a stream is wanted here, not {value_type}")
     return value_type
+
+
+def passes_of(op: Op) -> int:
+    """How often a token comes through a kernel."""
+    passes = op.attrs.get("passes", 1)
+    assert isinstance(passes, int)
+    return passes
+
+
+def in_pass(attrs: Mapping[str, Attr], number: int) -> dict[str, Attr]:
+    """The attributes of a kernel as they are in pass `number` (from 0), without what says that there are several."""
+    later: Any = attrs.get("later", ())
+    changed = later[number - 1] if number and later else {}
+    return {**{key: value for key, value in attrs.items() if key not in ("passes", "later")}, **changed}
+
+
+def gate_of(switch: Op) -> Op:
+    """The gate to which a switch sends tokens back. Raises IRError if there is none before it in its block."""
+    symbol = switch.attrs["gate"]
+    assert isinstance(symbol, Symbol)
+    for op in switch.parent.ops if switch.parent is not None else ():
+        if op is switch:
+            break
+        if op.name == "flow.gate" and op.attrs.get("sym_name") == symbol.name:
+            return op
+    raise IRError(f"{switch.name} at {switch.loc}: there is no gate @{symbol.name} before it")
 
 
 def name_of(op: Op) -> str:

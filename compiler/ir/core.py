@@ -15,6 +15,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+MOST_NAMES = 16  # of a location that are told; kernels that layers share come from hundreds of nodes
+
 
 class IRError(Exception):
     """An op, type or attribute that breaks a rule of the IR; the text names the op and its location."""
@@ -27,7 +29,8 @@ class Loc:
     names: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return "+".join(self.names) if self.names else "unknown"
+        more = len(self.names) - MOST_NAMES
+        return "+".join([*self.names[:MOST_NAMES], *([f"{more} more"] if more > 0 else [])]) or "unknown"
 
     def merged(self, *others: Loc) -> Loc:
         """This location and `others`, each name once, in order of first appearance."""

@@ -68,7 +68,8 @@ class Attention(Kernel):
     """[q, k, v] of `head_dim` each in for every head, head h's output out on lane h.
 
     `pieces` lanes bring a head's token, each with its share of q, k and v. The rectangle is `columns` wide (0: spread):
-    several heads stand side by side in it, or a head fills several rows.
+    several heads stand side by side in it, or a head fills several rows. `alone`: while a token is on its way through
+    the heads, at most the next one comes.
     """
 
     kind = "attention"
@@ -81,6 +82,7 @@ class Attention(Kernel):
     storage: Dtype
     pieces: int = 1
     columns: int = 0
+    alone: bool = False
 
     @property
     def _length(self) -> int:
@@ -284,9 +286,12 @@ class Attention(Kernel):
         with b.task("attend"):
             b.mov(header, b.take(BROADCAST_IN, 1, Dtype.I32))
             word = b.load(header)
-            slot = b.alu("and", b.alu("shr", word, POSITION_BITS), MAX_SLOTS - 1) if self.slots > 1 else None
+            slot = b.alu("shr", word, POSITION_BITS) if self.slots > 1 else None
+            if slot is not None:
+                b.alu("and", slot, MAX_SLOTS - 1, into=slot)
             # Entries of this core at positions up to this one: floor((position - place + P) / P).
-            ahead = b.alu("add", b.alu("and", word, MAX_POSITIONS - 1), b.load(place.all))
+            ahead = b.alu("and", word, MAX_POSITIONS - 1)
+            b.alu("add", ahead, b.load(place.all), into=ahead)
             count = b.alu("div", ahead, self.spread)
             with b.scratch():
                 self._take(b, (ahead, count, slot), q, (keys, values))
@@ -311,6 +316,8 @@ class Attention(Kernel):
         They come no faster than a core attends, which takes about 12 cycles an element of the query and as many as a
         value has elements, and some, for every entry.
         """
+        if self.alone:
+            return 2
         attending = 300 + 12 * self.head_dim + self.entries * (22 + self.head_dim)
         return 2 + self.spread * CHAIN_STEP // attending
 
@@ -494,6 +501,13 @@ class Attention(Kernel):
         step = hop(target) + 4 + 2 * overhead
         merging = 2 * exp + 2 * overhead + 2 * (1 + d) + overhead + target.divide_cycles + overhead + d
         return self._attending(target) + feeding + (self.spread - 1) * step + wraps + merging
+
+    def layer_cycles(self, target: Target) -> int:
+        """Keys written out have their addresses from the layer; those of a loop, and values, have them added."""
+        adding = 2 * target.scalar_cycles * self._values.groups
+        if self.slots == 1 and self.head_dim <= WRITTEN_OUT:
+            return adding + self.head_dim * target.index_cycles
+        return adding + 2 * target.scalar_cycles * self._keys.groups
 
     def _attending(self, target: Target) -> int:
         """Cycles from the last word of a token to the core's partial."""

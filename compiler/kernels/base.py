@@ -90,6 +90,10 @@ class Kernel(ABC):
     def outputs(self) -> dict[str, tuple[Lane, ...]]:
         """Output ports by name, in result order."""
 
+    def times(self, port: str) -> int:
+        """How often a token comes through a port."""
+        return 1
+
     def routes(self) -> tuple[InternalRoute, ...]:
         """Routes inside the rectangle, on internal colours."""
         return ()
@@ -133,6 +137,11 @@ class Kernel(ABC):
     @abstractmethod
     def latency(self, target: Target) -> int:
         """Cycles from the first word of a token in to its last word out, the kernel otherwise idle."""
+
+    def layer_cycles(self, target: Target) -> int:
+        """Cycles by which a pass takes longer if weights and caches are those of one layer among several: descriptors
+        are set from registers then (`repeat`)."""
+        return 0
 
     def cuts(self, r: int) -> Sequence[int]:
         """Columns of row r, ascending from 0, whose core may differ from its west neighbour in role or bindings.

@@ -59,5 +59,8 @@ class Map(Line):
         else:
             yield vector_init(program, "constant", Dtype.F32, rect, self.constant, role, per_row=self.blocks.block)
 
+    def layer_cycles(self, target: Target) -> int:
+        return target.index_cycles if self.constant else 0
+
     def latency(self, target: Target) -> int:
         return self.interval(target) - begun(target)

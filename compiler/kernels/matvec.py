@@ -399,6 +399,14 @@ class Matvec(Kernel):
         around = rounds * (copy + UNROLL * target.index_cycles + target.branch_cycles) + (rounds > 0)
         return rows + k * target.vector_overhead_cycles + around
 
+    def layer_cycles(self, target: Target) -> int:
+        """Every row written out has its address from the layer, and so has the bias; rows of a loop share one, computed
+        anew in every round."""
+        k = self.slices.block
+        rounds = 0 if k <= UNROLLED else k // UNROLL
+        direct = k - rounds * UNROLL + self.has_bias
+        return direct * target.index_cycles + rounds * 2 * target.scalar_cycles
+
     def row_cycles(self, target: Target) -> float:
         """Cycles of a core for one row of its tile, more or less."""
         rate = target.fmac_per_cycle_f16 if self.storage is Dtype.F16 else target.fmac_per_cycle_f32

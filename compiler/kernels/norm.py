@@ -195,6 +195,9 @@ class Norm(Line):
         scale = task_work(last.tasks[1], target).serial - target.activation_cycles
         return math.ceil(measure + (self.rows - 1) * step + result + back + scale)
 
+    def layer_cycles(self, target: Target) -> int:
+        return 2 * target.index_cycles  # scale and bias
+
     def needed_tokens(self, interval: int, target: Target) -> int:
         """Tokens a core holds while the chain and the broadcast are under way, at one token in `interval` cycles."""
         return -(-(begun(target) + self.latency(target)) // interval) + 1

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
-from compiler.dialects.flow import stream
+from compiler.dialects.flow import in_pass, passes_of, stream
 from compiler.ir.core import IRError, Op, Value
 from compiler.kernels.attention import Attention
 from compiler.kernels.base import Kernel, Weight
 from compiler.kernels.fifo import Fifo
+from compiler.kernels.folded import Folded
+from compiler.kernels.gate import Gate, Switch
 from compiler.kernels.join import Join
 from compiler.kernels.lookup import Lookup, Table
 from compiler.kernels.map import Map
@@ -29,7 +32,10 @@ def kernel_of(op: Op) -> Kernel:
     values = [value.type for value in (*op.operands, *op.results)]
     if any(stream(type).lanes == 0 for type in values):
         raise IRError(f"{op.name} at {op.loc} has no shape yet; run the size pass first")
-    return make(op, op.attrs)
+    attrs, passes = dict(op.attrs), passes_of(op)
+    if passes == 1 or op.name in ("flow.gate", "flow.switch"):
+        return make(op, attrs)
+    return Folded(make(op, attrs), passes, cache(lambda number: make(op, in_pass(attrs, number))))
 
 
 def _blocks(value: Value) -> Blocks:
@@ -71,7 +77,7 @@ def _attention(op: Op, a: Any) -> Kernel:
     pieces = 3 * a["head_dim"] // _blocks(op.operands[0]).block
     return Attention(
         a["heads"], a["head_dim"], a["scale"], a["max_seq"], a["slots"], a["spread"], Dtype(a["storage"]), pieces,
-        a.get("across", 0),
+        a.get("across", 0), passes_of(op) > 1,
     )  # fmt: skip
 
 
@@ -93,6 +99,14 @@ def _relane(op: Op, a: Any) -> Kernel:
     return Relane(_blocks(fine), a["ratio"], a["merge"])
 
 
+def _gate(op: Op, a: Any) -> Kernel:
+    return Gate(_blocks(op.result), a["passes"])
+
+
+def _switch(op: Op, a: Any) -> Kernel:
+    return Switch(_blocks(op.result), a["passes"])
+
+
 _KERNELS: dict[str, Callable[[Op, Any], Kernel]] = {
     "flow.input": _input,
     "flow.output": _output,
@@ -104,4 +118,6 @@ _KERNELS: dict[str, Callable[[Op, Any], Kernel]] = {
     "flow.join": _join,
     "flow.fifo": _fifo,
     "flow.relane": _relane,
+    "flow.gate": _gate,
+    "flow.switch": _switch,
 }

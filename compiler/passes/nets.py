@@ -22,6 +22,7 @@ class Netlist:
         ]
         self.index = {id(op): i for i, op in enumerate(self.ops)}
         self.nets = [self._net(op, number) for op in self.ops for number in range(len(op.results))]
+        self.nets += [self._back(op) for op in self.ops if op.name == "flow.switch"]
 
     def _net(self, op: Op, number: int) -> Net:
         value = op.results[number]
@@ -32,8 +33,18 @@ class Netlist:
         for user, position in _readers(value):
             kernel = self.kernels[self.index[id(user)]]
             sinks.append((self.index[id(user)], list(kernel.inputs())[position]))
-        words = tuple(1 + blocks.size(lane) for lane in range(blocks.lanes))
-        return Net(f"{flow.name_of(op)}.{source[1]}", source, tuple(sinks), words)
+        return self._bundle(source, sinks, blocks)
+
+    def _back(self, switch: Op) -> Net:
+        """The stream from a switch to its gate, which is no value of the module."""
+        source, gate = (self.index[id(switch)], "back"), (self.index[id(flow.gate_of(switch))], "back")
+        type = flow.stream(switch.result.type)
+        return self._bundle(source, [gate], Blocks(type.features, type.block))
+
+    def _bundle(self, source: tuple[int, str], sinks: list[tuple[int, str]], blocks: Blocks) -> Net:
+        times = self.kernels[source[0]].times(source[1])
+        words = tuple(times * (1 + blocks.size(lane)) for lane in range(blocks.lanes))
+        return Net(self.port_name(source), source, tuple(sinks), words)
 
     def net_into(self, kernel: int) -> int:
         """The first net that ends at a kernel."""

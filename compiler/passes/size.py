@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,9 +11,11 @@ from compiler.ir.core import Op, StreamType, Value
 from compiler.ir.passes import Pass, PassContext, register
 from compiler.kernels.base import memory_bytes
 from compiler.kernels.fifo import Fifo
+from compiler.kernels.folded import for_layers, single
 from compiler.kernels.norm import Norm
 from compiler.kernels.table import kernel_of
 from compiler.passes.report import note
+from compiler.size.arrival import Loop, arrivals
 from compiler.size.bound import area_bound, host_bound
 from compiler.size.explain import explain
 from compiler.size.goal import OPTIMIZE
@@ -44,7 +47,9 @@ class Size(Pass):
         sizer = Sizer([op for op in block.ops if op.dialect == "flow"], target)
         limit = min(self.max_cores or target.cores, target.cores)
         _require_channels(sizer, target)
-        search = quickest if self.optimize == "latency" else Sizer.best
+        # A set of shared kernels has one token on its way, so the next one waits for its latency.
+        optimize = "latency" if block.find("flow.gate") else self.optimize
+        search = quickest if optimize == "latency" else Sizer.best
         sizing = search(sizer, limit, ctx.deadline)
         if sizing is None:
             raise explain(sizer, limit, target)
@@ -55,12 +60,12 @@ class Size(Pass):
         _spread_ports(block.find("flow.output"), sizing.frame.width, target)
         frame = sizing.frame
         module.attrs["strips"] = {"width": frame.width, "length": frame.length, "count": frame.count}
-        arrivals = _arrivals(block.ops, target)
-        interval = _report(module, sizing, self.optimize, _latency(block.ops, arrivals, target), target)
+        found, loops = arrivals(block.ops, lambda op: _wait(op, target))
+        interval = _report(module, sizing, optimize, _latency(block.ops, found, target), loops, target)
         for norm in block.find("flow.norm"):
             _size_norm(norm, interval, target)
         for fifo in block.find("flow.fifo"):
-            _size_fifo(fifo, interval, arrivals, target)
+            _size_fifo(fifo, interval, found, target)
 
 
 def _spread_ports(ports: list[Op], width: int, target: Target) -> None:
@@ -116,10 +121,13 @@ def _fit_host_channels(port: Op, channels: int) -> None:
         user.set_operand(index, relane.result)
 
 
-def _report(module: Op, sizing: Sizing, optimised: str, latency: int, target: Target) -> int:
-    """Note what the choice comes to; the slowest kernel's interval (fifos follow the stream's pace)."""
+def _report(module: Op, sizing: Sizing, optimised: str, latency: int, loops: Mapping[str, Loop], target: Target) -> int:
+    """Note what the choice comes to; the slowest kernel's or loop's interval (fifos follow the stream's pace)."""
     ops = [op for op in module.body.ops if flow.is_kernel(op) and op.name != "flow.fifo"]
     intervals = {flow.name_of(op): kernel_of(op).interval(target) for op in ops}
+    # The next token follows the last pass of one, at the slowest kernel's pace.
+    pace = max((intervals[flow.name_of(op)] // flow.passes_of(op) for op in ops if flow.passes_of(op) > 1), default=0)
+    intervals |= {gate: loop.all - loop.once + pace for gate, loop in loops.items()}
     slowest = max(intervals, key=lambda name: intervals[name])
     interval, bound = intervals[slowest], area_bound(ops, target)
     ports = ("flow.input", "flow.output", "flow.relane")
@@ -144,7 +152,7 @@ def _report(module: Op, sizing: Sizing, optimised: str, latency: int, target: Ta
 
 def _size_norm(norm: Op, interval: int, target: Target) -> None:
     """Room for the tokens that are in a core while their sums are under way, as far as its memory goes."""
-    kernel = kernel_of(norm)
+    kernel = single(kernel_of(norm))
     assert isinstance(kernel, Norm)
     tokens = kernel.needed_tokens(interval, target)
     while tokens > 1:
@@ -155,32 +163,26 @@ def _size_norm(norm: Op, interval: int, target: Target) -> None:
     norm.attrs["tokens"] = 1
 
 
-def _arrivals(ops: list[Op], target: Target) -> dict[Value, int]:
-    """Cycles after which a lone token's last word is on each stream, fifos passing it on at once."""
-    arrivals: dict[Value, int] = {}
-    for op in ops:
-        if op.dialect != "flow":
-            continue
-        wait = kernel_of(op).latency(target) if flow.is_kernel(op) and op.name != "flow.fifo" else 0
-        arrival = max((arrivals[value] for value in op.operands), default=0) + wait
-        arrivals.update(dict.fromkeys(op.results, arrival))
-    return arrivals
+def _wait(op: Op, target: Target) -> int:
+    """Cycles of a lone token in a kernel; fifos pass it on at once."""
+    return kernel_of(op).latency(target) if flow.is_kernel(op) and op.name != "flow.fifo" else 0
 
 
-def _latency(ops: list[Op], arrivals: dict[Value, int], target: Target) -> int:
+def _latency(ops: list[Op], found: dict[Value, int], target: Target) -> int:
     """Cycles after which a lone token's last word has left the slowest output."""
     ends = [op for op in ops if op.name == "flow.output"]
-    return max((arrivals[op.operands[0]] + kernel_of(op).latency(target) for op in ends), default=0)
+    return max((found[op.operands[0]] + kernel_of(op).latency(target) for op in ends), default=0)
 
 
-def _size_fifo(fifo: Op, interval: int, arrivals: dict[Value, int], target: Target) -> None:
+def _size_fifo(fifo: Op, interval: int, found: dict[Value, int], target: Target) -> None:
     """Enough tokens to cover the longer branch, as far as the core's memory goes; one is enough to stay alive."""
     (join,) = fifo.result.users
-    latency = max(arrivals[value] for value in join.operands) - arrivals[fifo.operands[0]]
+    latency = max(found[value] for value in join.operands) - found[fifo.operands[0]]
     wanted = -(-latency // interval) + 1
     type = flow.stream(fifo.result.type)
     blocks = Blocks(type.features, type.block)
-    room = target.memory_bytes - memory_bytes(Fifo(blocks, 0).program(blocks.block), target)
+    empty = for_layers(Fifo(blocks, 0), flow.passes_of(fifo))
+    room = target.memory_bytes - memory_bytes(empty.program(blocks.block), target)
     tokens = min(wanted, room // (4 * (1 + blocks.block)))
     fifo.attrs["tokens"] = tokens
     covers = "covers" if tokens == wanted else f"holds fewer than the {wanted} tokens that would cover"

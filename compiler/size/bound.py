@@ -8,6 +8,7 @@ from compiler.dialects import flow
 from compiler.ir.core import Op
 from compiler.kernels.attention import Attention
 from compiler.kernels.base import fmac_rate
+from compiler.kernels.folded import single
 from compiler.kernels.matvec import Matvec
 from compiler.kernels.port import channel_cycles
 from compiler.kernels.table import kernel_of
@@ -28,13 +29,18 @@ def area_bound(ops: Sequence[Op], target: Target) -> float:
 
 def work(op: Op, target: Target) -> float:
     """Core cycles of a kernel's arithmetic on one token, as `area_bound` counts it."""
+    return flow.passes_of(op) * _work(op, target)
+
+
+def _work(op: Op, target: Target) -> float:
+    """Of one pass."""
     if op.name == "flow.matvec":
-        kernel = kernel_of(op)
+        kernel = single(kernel_of(op))
         assert isinstance(kernel, Matvec)
         products = kernel.x.features * kernel.y.features / fmac_rate(kernel.storage, target)
         return products + (target.routine_cycles * kernel.y.features if kernel.activation else 0)
     if op.name == "flow.attention":
-        kernel = kernel_of(op)
+        kernel = single(kernel_of(op))
         assert isinstance(kernel, Attention)
         entry = 2 * kernel.head_dim / fmac_rate(kernel.storage, target) + target.routine_cycles
         return kernel.heads * kernel.max_seq * entry

@@ -1,7 +1,7 @@
 """Streams that must lie on lanes in the same way, and the kernels that depend on it.
 
-Kernels that are a line of cores (norm, join, map, fifo) and forks keep the block of their stream; a matvec or a lookup
-may change it, attention fixes it. So streams fall into classes, each with one block to choose.
+Kernels that are a line of cores (norm, join, map, fifo, gate, switch) and forks keep the block of their stream; a
+matvec or a lookup may change it, attention fixes it. So streams fall into classes, each with one block to choose.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from compiler.dialects import flow
 from compiler.ir.core import Op, Value
 
-LINES = frozenset({"flow.norm", "flow.join", "flow.map", "flow.fifo"})
+LINES = frozenset({"flow.norm", "flow.join", "flow.map", "flow.fifo", "flow.gate", "flow.switch"})
 KEEP_BLOCK = LINES | {"flow.fork"}
 MOST_PIECES = 4  # lanes that may bring one head's query, key and value
 
@@ -45,6 +45,8 @@ def find_classes(ops: list[Op]) -> list[StreamClass]:
             owner[value] = cls
         if op.name == "flow.join":
             _merge(owner, owner[op.operands[0]], owner[op.operands[1]])
+        if op.name == "flow.switch":
+            _merge(owner, owner[flow.gate_of(op).result], owner[op.result])
     classes = list({id(cls): cls for cls in owner.values()}.values())
     for op in ops:
         touched = {id(owner[value]): owner[value] for value in (*op.operands, *op.results)}

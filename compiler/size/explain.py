@@ -24,7 +24,7 @@ UNSUITED = "found by a search, not proved: its bytes would have room, but no sha
 def least_bytes(op: Op) -> int:
     """Bytes of core memory a kernel cannot do without: its weights and caches once, in the type they are stored in."""
     a: Any = op.attrs
-    size = 2 if a.get("storage") == "f16" else 4
+    size = (2 if a.get("storage") == "f16" else 4) * flow.passes_of(op)
     if op.name == "flow.matvec":
         return size * flow.stream(op.operands[0].type).features * flow.stream(op.result.type).features
     if op.name == "flow.lookup":

@@ -13,10 +13,11 @@ from dataclasses import replace
 
 from compiler.deadline import NEVER, Deadline
 from compiler.dialects import flow
-from compiler.ir.core import Op, Value
+from compiler.ir.core import Op
 from compiler.kernels.base import hop
 from compiler.kernels.table import kernel_of
 from compiler.place.strips import Frame, compact
+from compiler.size.arrival import arrivals
 from compiler.size.goal import Goal
 from compiler.size.shapes import ladder
 from compiler.size.sizing import SIZED_BY, Sizer, Sizing
@@ -86,22 +87,28 @@ def _affordable(sizer: Sizer, frame: Frame, lanes: int, max_cores: int) -> Sizin
 def latency(sizer: Sizer, sizing: Sizing) -> int:
     """Cycles of a lone token from the host to the host, along the slowest way.
 
-    Kernels by their closed forms; wires, which nobody has routed yet, as long as the kernel they lead to is high.
+    Kernels by their closed forms; wires, which nobody has routed yet, as long as the kernel they lead to is high, and
+    back to a gate as long as the strips between it and its switch reach.
     """
+    across = sizer.target.hop_cycles
     wire = hop(sizer.target)
-    arrivals: dict[Value, int] = {}
-    last = 0
-    for op in sizer.order:
-        begin = max((arrivals[value] for value in op.operands), default=0)
+
+    def wait(op: Op) -> int:
         fit = sizing.fits.get(op)
-        if fit is not None:
-            own = 0 if op.name == "flow.fifo" else fit.latency
-            begin += wire + fit.height * sizer.target.hop_cycles + own
-        elif flow.is_kernel(op):
-            begin += _port(sizer, op, sizing)
-        arrivals.update(dict.fromkeys(op.results, begin))
-        last = max(last, begin)
-    return last
+        if fit is None:
+            return _port(sizer, op, sizing) if flow.is_kernel(op) else 0
+        return wire + fit.height * across + (0 if op.name == "flow.fifo" else fit.latency)
+
+    def back(switch: Op) -> int:
+        order = list(sizing.fits)
+        inside = order[order.index(flow.gate_of(switch)) : order.index(switch) + 1]
+        along = sum(sizing.fits[op].height for op in inside)
+        frame = sizing.frame
+        return wire + across * (min(along, frame.length) + along // frame.length * frame.width)
+
+    found, _ = arrivals(sizer.order, wait, back)
+    outputs = [op for op in sizer.order if not op.results]
+    return max([*found.values(), *(wait(op) + max(found[value] for value in op.operands) for op in outputs)])
 
 
 def _port(sizer: Sizer, port: Op, sizing: Sizing) -> int:

@@ -14,6 +14,7 @@ from compiler.dialects import flow
 from compiler.ir.core import Op, StreamType
 from compiler.kernels.attention import Attention
 from compiler.kernels.base import LANE_QUEUES, Kernel, vector
+from compiler.kernels.folded import for_layers, single
 from compiler.kernels.lookup import Lookup
 from compiler.kernels.matvec import Matvec
 from compiler.kernels.table import kernel_of
@@ -24,7 +25,7 @@ from runtime.target import Target
 
 Attrs = dict[str, int | str | tuple[int, ...]]
 # Attributes that do not change what a kernel costs: names, weights, places, and what the search sets itself.
-NAMES = ("sym_name", "weights", "biases", "starts", "tables", "scale", "bias", "constant", "reason", "tokens")
+NAMES = ("sym_name", "weights", "biases", "starts", "tables", "scale", "bias", "constant", "reason", "tokens", "later")
 SEARCHED = ("tiles", "finishers", "entry", "spread", "across", "blocks")
 FREE = frozenset((*NAMES, *SEARCHED, "x", "y", "orientation"))
 # Rows above the fewest conceivable that are tried before a matvec is given up: drops and relays cost a little.
@@ -109,7 +110,8 @@ class Shapes:
             self._tried[key] = []
             for attrs in self._choices(op, width, goal):
                 shape = self._shape(op, what, attrs)
-                if isinstance(shape.kernel, Matvec) and shape.kernel.most_lanes > MOST_LANES:
+                one = single(shape.kernel)
+                if isinstance(one, Matvec) and one.most_lanes > MOST_LANES:
                     continue  # more than there are queues for
                 try:
                     fit = Fit(height(shape.kernel, width), shape)
@@ -138,11 +140,12 @@ class Shapes:
 
     def _choices(self, op: Op, width: int, goal: Goal) -> Iterator[Attrs]:
         """Attributes worth trying; most are right, all are checked."""
-        kernel = self._bare(op)
+        kernel, passes = single(self._bare(op)), flow.passes_of(op)
         if isinstance(kernel, Matvec):
-            yield from self._matvec(kernel, width, goal.interval) if goal.price is None else quick_matvec(kernel, width)
+            quick = goal.price is not None
+            yield from quick_matvec(kernel, width) if quick else self._matvec(kernel, passes, width, goal.interval)
         elif isinstance(kernel, Attention):
-            yield from self._attention(kernel, width, goal)
+            yield from self._attention(kernel, passes, width, goal)
         elif isinstance(kernel, Lookup):
             yield from self._lookup(op, kernel)
         else:
@@ -159,15 +162,15 @@ class Shapes:
             op.attrs["tokens"] = 1
         return kernel_of(op)
 
-    def _matvec(self, kernel: Matvec, width: int, interval: int) -> Iterator[Attrs]:
+    def _matvec(self, kernel: Matvec, passes: int, width: int, interval: int) -> Iterator[Attrs]:
         """The fewest rows that keep the interval, with the lanes along the strip and across it."""
-        finishers = self._finishers(kernel, interval)
+        finishers = self._finishers(kernel, interval // passes)
         if finishers is None:
             return
         shared: Attrs = {"finishers": finishers} if finishers else {}
         # Rows stand across the strip where the lanes of x come from, one each if there is room: straight wires.
         yield {"tiles": max(1, min(kernel.x.lanes, width - finishers)), **shared, "entry": "edge"}
-        tiles = self._rows(kernel, finishers, interval) if kernel.cols <= width else 0
+        tiles = self._rows(kernel, passes, finishers, interval) if kernel.cols <= width else 0
         if tiles:
             yield {"tiles": tiles, **shared, "entry": "diagonal"}
 
@@ -181,11 +184,11 @@ class Shapes:
         share = room // self.target.routine_cycles
         return -(-n // share) if share > 0 else None
 
-    def _rows(self, kernel: Matvec, finishers: int, interval: int) -> int:
+    def _rows(self, kernel: Matvec, passes: int, finishers: int, interval: int) -> int:
         """The fewest rows of tiles, with relays, for the interval and the memory; 0 if there are none."""
         features, n = kernel.x.features, kernel.y.block
-        steps = int((interval - 2 * vector(n, self.target)) / kernel.row_cycles(self.target))
-        room = (self.target.memory_bytes - 8 * n) // (kernel.storage.size * (n + 1))
+        steps = int((interval // passes - 2 * vector(n, self.target)) / kernel.row_cycles(self.target))
+        room = (self.target.memory_bytes - 8 * n) // (kernel.storage.size * (passes * n + 1))
         deepest = min(steps, room, features)
         if deepest < 1:
             return 0
@@ -197,32 +200,30 @@ class Shapes:
                 continue
             tried = block
             shaped = replace(kernel, tiles=Blocks(features, block).lanes, finishers=finishers, entry="diagonal")
-            if shaped.most_lanes > MOST_LANES or shaped.interval(self.target) > interval:
+            whole = for_layers(shaped, passes)
+            if shaped.most_lanes > MOST_LANES or whole.interval(self.target) > interval:
                 continue
-            if shaped.memory(self.target) <= self.target.memory_bytes:
+            if whole.memory(self.target) <= self.target.memory_bytes:
                 return shaped.tiles
         return 0
 
-    def _attention(self, kernel: Attention, width: int, goal: Goal) -> Iterator[Attrs]:
+    def _attention(self, kernel: Attention, passes: int, width: int, goal: Goal) -> Iterator[Attrs]:
         """The fewest cores a head, or from few to many, rounded so that heads fill rows or rows fill heads."""
-        fewest = self._spread(kernel, goal.interval)
+        fewest = self._spread(kernel, passes, goal.interval)
         if not fewest:
             return
         for spread in (fewest,) if goal.price is None else ladder(fewest, kernel.max_seq, FINE_STEP):
             yield from _head_shapes(kernel, spread, width)
 
-    def _spread(self, kernel: Attention, interval: int) -> int:
+    def _spread(self, kernel: Attention, passes: int, interval: int) -> int:
         """The fewest cores a head for the interval and the memory; 0 if there are none."""
 
         def holds(entries: int) -> bool:
             spread = -(-kernel.max_seq // entries)
-            shaped = Attention(
-                kernel.heads, kernel.head_dim, kernel.scale, kernel.max_seq, kernel.slots, spread, kernel.storage,
-                kernel.pieces,
-            )  # fmt: skip
+            shaped = for_layers(replace(kernel, spread=spread, columns=0), passes)
             return shaped.interval(self.target) <= interval and shaped.memory(self.target) <= self.target.memory_bytes
 
-        key = replace(kernel, spread=1, columns=0), interval
+        key = replace(kernel, spread=1, columns=0), passes, interval
         if key not in self._spreads:
             low, high = 0, kernel.max_seq if kernel.pieces <= MOST_LANES else 0
             while low < high:
@@ -255,7 +256,7 @@ def _head_shapes(kernel: Attention, spread: int, width: int) -> Iterator[Attrs]:
         yield {"spread": spread, "across": abreast * length}
     for deep in range(-(-length // width), -(-length // width) + 2):
         columns = -(-length // deep)
-        if deep > 1 and columns * deep - 1 <= kernel.max_seq:
+        if deep > 1:  # more cores than positions do no harm: the last keep nothing
             yield {"spread": columns * deep - 1, "across": columns}
 
 

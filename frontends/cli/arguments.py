@@ -22,6 +22,7 @@ PHASE_OF_OPTION = {
     "precision": "flow",
     "max_seq": "flow",
     "slots": "flow",
+    "fold": "flow",
     "max_cores": "size",
     "optimize": "size",
     "seed": "place",
@@ -96,6 +97,11 @@ def add_compiler_options(parser: argparse.ArgumentParser, *, seed: bool) -> None
         "--max-seq", type=natural, metavar="N", help="longest sequence the image can hold (as long as the model's)"
     )
     group.add_argument("--slots", type=natural, metavar="N", help="sequences whose caches the image holds at once (1)")
+    group.add_argument(
+        "--fold", type=natural, metavar="N",
+        help="N layers that are alike share one set of kernels, which a token passes N times: sooner done where "
+        "cores are short, but one token at a time (1)",
+    )  # fmt: skip
     group.add_argument("--max-cores", type=natural, metavar="N", help="use at most N cores (all that make it faster)")
     group.add_argument(
         "--optimize", choices=("throughput", "latency"),

@@ -88,6 +88,18 @@ def test_a_larger_target_is_found(tmp_path: Path) -> None:
     assert fits(SHAPE, Options("cs2"))
 
 
+def test_sharing_kernels_is_said_to_help_where_it_does() -> None:
+    """Twelve layers of which each wants few cores, but a kernel no less than one: half of them have room."""
+    shape = Shape(layers=12, heads=2, head_dim=2, hidden=4, vocab=5, positions=6)
+    options = dataclasses.replace(MINI, max_cores=fewest(dataclasses.replace(shape, layers=5)))
+    (lever,) = [lever for lever in refused(shape, options).levers if lever.option.startswith("--fold")]
+    assert fits(shape, changed(options, lever))
+    smaller = [n for n in range(2, int(lever.option.split()[1])) if shape.layers % n == 0]
+    assert not any(fits(shape, dataclasses.replace(options, fold=n)) for n in smaller)
+    heavy = dataclasses.replace(MINI, max_cores=int(0.3 * fewest(SHAPE)))
+    assert not any(lever.option.startswith("--fold") for lever in refused(SHAPE, heavy).levers)
+
+
 def test_too_many_bytes_are_proved_by_counting() -> None:
     error = refused(SHAPE, dataclasses.replace(MINI, max_cores=10))
     (short,) = [short for short in error.shortages if short.resource == "bytes"]

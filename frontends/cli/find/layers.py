@@ -23,7 +23,15 @@ from compiler.ir.core import Op, Value
 from compiler.passes.nets import Netlist
 from frontends.cli.find.cores import Scene, locate, misrouted
 from frontends.cli.find.executed import Standing, Streams, compare_executed, received, record, standings
-from frontends.cli.find.levels import FlowMeaning, GraphMeaning, compare_level, difference, largest, relative
+from frontends.cli.find.levels import (
+    FlowMeaning,
+    GraphMeaning,
+    compare_level,
+    difference,
+    largest,
+    refuse_shared,
+    relative,
+)
 from frontends.cli.find.names import node_outputs, value_names
 from frontends.cli.toolchain import Inside
 from frontends.onnx.expose import References, references
@@ -90,6 +98,8 @@ class _Looking:
         self.path, self.image, self.inputs, self.levels, self.exact = path, image, inputs, levels, exact
         self.threads, self.folder, self.progress = threads, folder, progress
         self.options = options_of(image)
+        if set(levels) - {"graph"}:
+            refuse_shared(self.options.fold)
         self.model = load_model(path)
         self.outputs = node_outputs(self.model)
         self.module, self.resources = import_model(path)

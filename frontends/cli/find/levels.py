@@ -16,6 +16,7 @@ import numpy as np
 
 from compiler import flow_bounds, graph_bounds
 from compiler.bounds import Rounding
+from compiler.dialects.flow import passes_of
 from compiler.flow_interpreter import Run, evaluate
 from compiler.graph_interpreter import Frame, evaluate_op
 from compiler.ir.core import Op, Value
@@ -23,6 +24,7 @@ from compiler.resources import ResourceStore
 from frontends.cli.find.names import arranged, label, op_name
 from frontends.onnx.expose import References
 from runtime.check import Layer
+from runtime.errors import InputError
 
 Array = np.ndarray[Any, Any]
 
@@ -78,6 +80,17 @@ class _Seen:
     error: Array
 
 
+def refuse_shared(layers: int) -> None:
+    """Raise InputError if several layers share kernels: there is no value of a layer's own then."""
+    if layers > 1:
+        raise InputError(
+            f"{layers} layers share kernels here, which send a token once for each of them; only level graph can be "
+            "looked at",
+            code="shared-kernels",
+            hint="compile without --fold to look at the kernels",
+        )
+
+
 def compare_level(
     module: Op,
     meaning: Meaning,
@@ -86,7 +99,11 @@ def compare_level(
     resources: ResourceStore,
     tolerance: float,
 ) -> Iterator[Layer]:
-    """A row for every value of the module that the reference has. A tolerance of 0 makes all bounds 0."""
+    """A row for every value of the module that the reference has. A tolerance of 0 makes all bounds 0.
+
+    Raises InputError for a module with shared kernels.
+    """
+    refuse_shared(max((passes_of(op) for op in module.body.ops if op.dialect == "flow"), default=1))
     seen: dict[Value, _Seen] = {}
     left = {value: len(value.uses) for op in module.body.ops for value in op.results}
     for op in module.body.ops:
