@@ -1,7 +1,8 @@
 """Runs the parts of a machine: each in a thread of its own, or all in turn on one.
 
-Parts meet after every cycle, so one whose thread has to wait for a processor holds up all. Where other programs want
-the processors, one thread is faster; which way parts are run changes no result.
+Parts meet after every cycle, so one whose thread has to wait for a processor holds up all; where other programs want
+the processors, or these share caches, one thread is faster. Both ways are tried now and then and the faster one is
+kept for a while: which one it is changes no result.
 """
 
 from __future__ import annotations
@@ -12,19 +13,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 from runtime.cycle import engine
 from runtime.cycle.state import Clocks
-from runtime.state import State
+from runtime.state import S_INSTRUCTIONS, S_WORDS, State
 
 CYCLES = 1 << 13  # executed between two reports of progress
-SHORTEST = 0.02  # seconds after which a time says something
-ENOUGH = 0.8  # of the time that threads have to have had a processor
-ALONE = 16  # times on one thread before it is tried again with all
+TRIAL = 1 << 10  # executed to see how fast a way is
+KEPT = 16  # times CYCLES before both ways are tried again
 
 
 class Runner:
-    """Remembers whether threads had processors of their own the last time."""
+    """Remembers which way was faster the last time."""
 
     def __init__(self) -> None:
-        self._alone = 0
+        self._next = [True, False]  # ways still to be run: with all threads, or with one
+        self._trying = True
+        self._rates = {True: 0.0, False: 0.0}  # work a second
 
     def run(self, state: State, clock: Clocks, report: Callable[[], None]) -> None:
         """Run until nothing can ever move again, or a fault; `report` is called now and then."""
@@ -35,25 +37,34 @@ class Runner:
     def _some(self, pool: ThreadPoolExecutor, state: State, clock: Clocks) -> bool:
         """Run up to CYCLES cycles; whether that was the end."""
         parts = len(clock.now)
-        if parts == 1 or self._alone:
-            self._alone = max(0, self._alone - 1)
-            return bool(engine.run(state, clock, 0, parts, CYCLES))
-        began = time.perf_counter()
-        others = [pool.submit(_run_part, state, clock, p) for p in range(1, parts)]
-        ended, had = _run_part(state, clock, 0)
-        had = min([had, *(other.result()[1] for other in others)])
-        taken = time.perf_counter() - began
-        if taken > SHORTEST and had < ENOUGH * taken:
-            self._alone = ALONE
+        if parts == 1:
+            return bool(engine.run(state, clock, 0, 1, CYCLES))
+        way, cycles = self._next.pop(0), TRIAL if self._trying else CYCLES
+        began, before = time.perf_counter(), _work(state)
+        if way:
+            others = [pool.submit(_run_part, state, clock, p, cycles) for p in range(1, parts)]
+            ended = _run_part(state, clock, 0, cycles)
+            for other in others:
+                other.result()
+        else:
+            ended = bool(engine.run(state, clock, 0, parts, cycles))
+        self._rates[way] = (_work(state) - before) / max(1e-9, time.perf_counter() - began)
+        if not self._next:
+            faster = self._rates[True] >= self._rates[False]
+            self._next = [faster] * KEPT if self._trying else [True, False]
+            self._trying = not self._trying
         return ended
 
 
-def _run_part(state: State, clock: Clocks, part: int) -> tuple[bool, float]:
-    """Whether it has come to the end, and the seconds for which the thread had a processor."""
-    began = time.thread_time()
+def _work(state: State) -> int:
+    """Instructions executed and words sent so far."""
+    return int(state.stats[:, [S_INSTRUCTIONS, S_WORDS]].sum())
+
+
+def _run_part(state: State, clock: Clocks, part: int, cycles: int) -> bool:
+    """Whether it has come to the end."""
     try:
-        ended = bool(engine.run(state, clock, part, part + 1, CYCLES))
+        return bool(engine.run(state, clock, part, part + 1, cycles))
     except BaseException:
         clock.pace[-1, 0] = 1  # the others would wait for ever
         raise
-    return ended, time.thread_time() - began

@@ -175,10 +175,10 @@ def test_dividing_anew_undoes_the_old_parts() -> None:
     assert seen(session, session.run(x=numbers(3, 1, 3, 4))) == expected
 
 
-def test_one_thread_runs_all_parts_when_processors_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "SHORTEST", 0.0)
-    monkeypatch.setattr(threads, "ENOUGH", 1e9)
-    monkeypatch.setattr(threads, "CYCLES", 16)
+def test_both_ways_of_running_parts_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each for a few cycles by turns, and with the same results."""
+    for name, cycles in (("CYCLES", 16), ("TRIAL", 4), ("KEPT", 2)):
+        monkeypatch.setattr(threads, name, cycles)
     ways = []
     run = engine.run
     monkeypatch.setattr(
