@@ -433,6 +433,8 @@ def test_an_error_that_the_output_hides_fails_in_its_layer(
         return dataclasses.replace(image, tensors={**image.tensors, name: Tensor(data)})
 
     monkeypatch.setattr(toolchain, "compile_model", off)
-    rows = {str(row.metric): row for row in store.check(model, path).comparison.rows}
+    comparison = store.check(model, path).comparison
+    rows = {str(row.metric): row for row in comparison.rows}
     assert not rows["output.y.error"].failed
     assert [name for name, row in rows.items() if row.failed] == ["layer.gelu.share"]
+    assert "core (" in comparison.notes[0] and "got" in comparison.notes[0]

@@ -44,7 +44,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A model against its baseline. `notes`: what else is not as it was recorded, without a verdict."""
+    """A model against its baseline. `notes`, without a verdict: what else is not as it was recorded, and in which core
+    the first wrong number arises, if layers were compared and one is wrong."""
 
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
@@ -122,6 +123,8 @@ def _verdict(old: float, new: float, low: float | None, high: float | None, limi
 
 def _notes(baseline: Baseline, measured: Measured) -> tuple[str, ...]:
     notes = []
+    if measured.check.finding is not None:
+        notes.extend(line.strip() for line in measured.check.finding.text.splitlines())
     if baseline.model_sha256 != measured.model_sha256:
         notes.append("the model is not the one that was recorded: its weights or its graph changed")
     for name in dict.fromkeys([*baseline.made_with, *measured.made_with]):
