@@ -122,7 +122,7 @@ def _verdict(old: float, new: float, low: float | None, high: float | None, limi
 
 
 def _notes(baseline: Baseline, measured: Measured) -> tuple[str, ...]:
-    notes = []
+    notes: list[str] = []
     if measured.check.finding is not None:
         notes.extend(line.strip() for line in measured.check.finding.text.splitlines())
     if baseline.model_sha256 != measured.model_sha256:
