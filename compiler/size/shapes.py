@@ -213,7 +213,7 @@ class Shapes:
         if not fewest:
             return
         for spread in (fewest,) if goal.price is None else ladder(fewest, kernel.max_seq, FINE_STEP):
-            yield from _head_shapes(kernel, spread, width)
+            yield from _head_shapes(kernel, spread, width, passes > 1)
 
     def _spread(self, kernel: Attention, passes: int, interval: int) -> int:
         """The fewest cores a head for the interval and the memory; 0 if there are none."""
@@ -246,8 +246,12 @@ class Shapes:
             rows = rows - max(1, rows // 100)
 
 
-def _head_shapes(kernel: Attention, spread: int, width: int) -> Iterator[Attrs]:
-    """With at least `spread` cores a head: heads side by side, or each over several rows."""
+def _head_shapes(kernel: Attention, spread: int, width: int, shared: bool) -> Iterator[Attrs]:
+    """With at least `spread` cores a head: heads side by side, or each over several rows.
+
+    Cores beyond the longest sequence keep nothing and lengthen the chain; only kernels that layers share, which need
+    large rectangles, may have some.
+    """
     length = 1 + spread
     if length <= width:
         abreast = max(1, min(width // length, kernel.heads))
@@ -256,7 +260,7 @@ def _head_shapes(kernel: Attention, spread: int, width: int) -> Iterator[Attrs]:
         yield {"spread": spread, "across": abreast * length}
     for deep in range(-(-length // width), -(-length // width) + 2):
         columns = -(-length // deep)
-        if deep > 1:  # more cores than positions do no harm: the last keep nothing
+        if deep > 1 and (shared or columns * deep - 1 <= kernel.max_seq):
             yield {"spread": columns * deep - 1, "across": columns}
 
 

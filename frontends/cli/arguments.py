@@ -77,6 +77,7 @@ def add_no_locations(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "-j",
         "--threads",
         type=natural,
         default=2,
