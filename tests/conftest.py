@@ -14,7 +14,7 @@ import wsec as public
 from frontends.cli.main import main
 from runtime.image import Image
 
-pytest_plugins = ["pytester", "pytest_wsec"]
+pytest_plugins = ["pytester", "frontends.cli.pytest_plugin"]
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -40,7 +40,7 @@ def ci(tmp_path: Path) -> Any:
     """The example repository as its users have it, somewhere else; runs a script there with wsec installed."""
     shutil.copytree(ROOT / "examples/ci", tmp_path, dirs_exist_ok=True)
     env = {**os.environ, "PYTHONPATH": str(ROOT), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
-    commands = {"python": "", "pytest": "-m pytest -p pytest_wsec", "wsec": "-m wsec"}
+    commands = {"python": "", "pytest": "-m pytest -p frontends.cli.pytest_plugin", "wsec": "-m wsec"}
     functions = [f'{name}() {{ "{sys.executable}" {how} "$@"; }}' for name, how in commands.items()]
 
     def run(script: str) -> subprocess.CompletedProcess[str]:

@@ -31,7 +31,7 @@ def repository(pytester: pytest.Pytester, recorded: store.Result) -> pytest.Pyte
 
 def run(repository: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     """In this process, so that numba's functions are loaded once."""
-    return repository.runpytest_inprocess("-p", "pytest_wsec", *arguments)
+    return repository.runpytest_inprocess("-p", "frontends.cli.pytest_plugin", *arguments)
 
 
 def baseline(repository: pytest.Pytester) -> Path:
@@ -150,8 +150,8 @@ def test_wrong_numbers_cannot_be_accepted(repository: pytest.Pytester, monkeypat
 
 def test_the_plugin_costs_nothing_until_it_is_used() -> None:
     """pytest loads it wherever wsec is installed."""
-    heavy = ("numpy", "numba", "onnx", "onnxruntime", "ortools", "torch", "lark", "frontends", "compiler")
-    code = f"import sys, pytest_wsec; print(*(name for name in {heavy!r} if name in sys.modules))"
+    heavy = ("numpy", "numba", "onnx", "onnxruntime", "ortools", "torch", "lark", "compiler", "runtime")
+    code = f"import sys, frontends.cli.pytest_plugin; print(*(name for name in {heavy!r} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not done.stdout.split()
 
