@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -268,11 +269,15 @@ def _map_section(path: Path, base: int, section: Section) -> np.ndarray[Any, Any
 
 
 def _parse(data: bytes, what: str) -> Any:
-    def refuse(literal: str) -> None:
+    def refuse(literal: str) -> NoReturn:
         raise ValueError(literal)
 
+    def finite(literal: str) -> float:  # 1e999 is none either
+        number = float(literal)
+        return number if math.isfinite(number) else refuse(literal)
+
     try:
-        return json.loads(data, parse_constant=refuse)
+        return json.loads(data, parse_constant=refuse, parse_float=finite)
     except (ValueError, RecursionError):
         raise bad_image(f"{what}: not JSON") from None
 

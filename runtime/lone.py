@@ -12,6 +12,9 @@ from typing import Any
 from runtime.image import Image
 from runtime.wires import HOST, Wires
 
+# Of a loop that an image notes; one with more is taken for no loop.
+MOST_PASSES, MOST_PACE = 1 << 16, 1 << 53
+
 
 @dataclass(frozen=True)
 class Loop:
@@ -88,6 +91,6 @@ def _gates(image: Image, notes: Mapping[str, Any]) -> dict[int, tuple[int, int, 
         switch, passes, pace = (note.get(key) for key in ("switch", "passes", "pace_cycles"))
         if not (isinstance(switch, str) and isinstance(passes, int) and isinstance(pace, int)):
             continue
-        if switch in number and min(passes, pace) > 0:
+        if switch in number and 0 < passes <= MOST_PASSES and 0 < pace <= MOST_PACE:
             found[number[switch]] = number[gate], passes, pace
     return found

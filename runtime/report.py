@@ -24,6 +24,7 @@ from runtime.work import work
 SCHEMA = 1
 SECTIONS = ("summary", "place", "route", "memory", "solver")
 LINKS_LOOKED_AT = 2000
+LARGEST = 1 << 53  # number noted in an image that is believed: up to it floats and browsers are exact
 LINKS = (*DIRECTION_NAMES[:4], "to its core", "from its core")
 
 
@@ -53,7 +54,7 @@ def predicted_cycles(image: Image) -> dict[str, tuple[int, int]]:
     return {
         name: (pair[0], pair[1])
         for name, pair in noted
-        if isinstance(pair, list | tuple) and len(pair) == 2 and all(type(n) is int and n >= 0 for n in pair)
+        if isinstance(pair, list | tuple) and len(pair) == 2 and all(type(n) is int and 0 <= n <= LARGEST for n in pair)
     }
 
 
@@ -97,14 +98,14 @@ def _summary(image: Image, wires: Wires, top: int) -> dict[str, Any]:
 
 
 def _number(value: object) -> int | None:
-    return value if type(value) is int and value > 0 else None
+    return value if type(value) is int and 0 < value <= LARGEST else None
 
 
 def _size_bound(image: Image, key: str) -> float | None:
     """What no interval can be below, where the size pass noted it: the arithmetic shared out evenly over all cores of
     the target (area), or the widest input or output over the host's channels (host)."""
     bound = notes(image, "size").get(key)
-    return float(bound) if isinstance(bound, int | float) and bound > 0 else None
+    return float(bound) if isinstance(bound, int | float) and 0 < bound <= LARGEST else None
 
 
 def _optimised_for(image: Image) -> str:

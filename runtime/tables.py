@@ -30,6 +30,19 @@ def core_blocks(image: Image) -> Array:
     return np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
 
 
+def usable_raster(image: Image, values: Array, empty: int = 0) -> Array:
+    """A value per core of the core table as a raster [rows, columns] of the usable rectangle, with the values' type.
+
+    `empty` where there is no core. Cores outside the rectangle, which only illegal images have, are left out.
+    """
+    x0, y0, columns, rows = image.target.usable
+    raster = np.full((rows, columns), empty, values.dtype)
+    x, y = core_positions(image)
+    inside = (x >= x0) & (x < x0 + columns) & (y >= y0) & (y < y0 + rows)
+    raster[y[inside] - y0, x[inside] - x0] = values[inside]
+    return raster
+
+
 def expand_routes(routes: Array) -> tuple[Array, Array, Array]:
     """Every router entry of the rectangles of a ROUTE array: number of its rectangle, x and y, int64[entries] each."""
     sizes = routes["w"].astype(np.int64) * routes["h"]

@@ -13,7 +13,7 @@ import numpy as np
 from runtime.geometry import OPPOSITE, RAMP, STEP
 from runtime.image import Image
 from runtime.jit import entry
-from runtime.tables import core_blocks, core_positions, expand_routes
+from runtime.tables import core_blocks, core_positions, expand_routes, usable_raster
 from runtime.validate.programs import check_program
 from runtime.validate.report import Report
 
@@ -77,9 +77,7 @@ def trace(image: Image, tables: Tables | None = None) -> Wires:
     stack, seen = np.zeros((rows * columns, 4), np.int32), np.full((rows, columns), -1, np.int32)
     count = _follow(starts, tables.inputs, tables.outputs, _STEPS, _OPPOSITE, stack, seen, load, ends)
     channel, end_x, end_y, hops = ends[:count].T
-    block_at = np.full((rows, columns), HOST, np.int32)
-    core_x, core_y = core_positions(image)
-    block_at[core_y - tables.y0, core_x - tables.x0] = core_blocks(image)
+    block_at = usable_raster(image, core_blocks(image), HOST)
     end_block = np.where(end_x >= 0, block_at[end_y, end_x], HOST)
     origin = (tables.x0, tables.y0)
     return Wires(

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from runtime.image import Image
-from runtime.page.pack import Array, Packed, pack_array, pack_levels
-from runtime.tables import core_positions
+from runtime.page.pack import Packed, pack_array, pack_levels
+from runtime.tables import usable_raster
 from runtime.wires import Wires
 
 
@@ -22,21 +22,12 @@ def cores(image: Image) -> Packed:
     """
     kinds, number = np.unique(image.cores, return_inverse=True)
     return {
-        "cell": pack_array(spread(image, number.reshape(-1) + 1)),
+        "cell": pack_array(usable_raster(image, number.reshape(-1) + 1)),
         "program": pack_array(kinds["program"].astype(np.int64) + 1),
         "inq": pack_array(kinds["inq"].astype(np.int64) + 1),
         "outq": pack_array(kinds["outq"].astype(np.int64) + 1),
         "queues": {"inq": kinds["inq"].shape[1], "outq": kinds["outq"].shape[1]},
     }
-
-
-def spread(image: Image, values: Array) -> Array:
-    """A value per core of the core table as a raster [rows, columns], 0 where there is no core."""
-    x0, y0, columns, rows = image.target.usable
-    raster = np.zeros((rows, columns), np.int64)
-    x, y = core_positions(image)
-    raster[y - y0, x - x0] = values
-    return raster
 
 
 def loads(wires: Wires) -> list[Packed]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from page_browser import Browser, browser
-from validate_images import changed, echo_image
+from validate_images import changed, echo_image, matvec_image
 
 from runtime.cycle.report import by_core, report
 from runtime.image import Image
@@ -258,6 +258,23 @@ def test_ir_unfolds(browser: Browser, page: Path) -> None:
     browser.until(f"{whole}.includes('core.run')")
     assert browser.js(whole) == IR.replace("import", "canonical")
     assert browser.js("return document.querySelectorAll('#ir-1 script').length") == 0
+    assert browser.errors() == []
+
+
+@pytest.mark.parametrize("west", [0, 2])
+def test_kernels_half_outside_the_usable_rectangle(browser: Browser, tmp_path: Path, west: int) -> None:
+    """An illegal image: what is outside shows nowhere else."""
+    image = matvec_image()  # usable are columns 1 to 3, rows 1 and 2; the kernel is as large
+    image.blocks[0] = dataclasses.replace(image.blocks[0], x=west)
+    path = tmp_path / "illegal.html"
+    path.write_text(report_html(page_data(image, "illegal.wse")))
+    for row in (1, 2):
+        for column in (1, 2, 3):
+            browser.open(path, f"#core={column},{row}")
+            inside = west <= column < west + 3
+            assert ("No kernel lies here" in browser.text(".detail")) == (not inside)
+            if inside:
+                assert f"row {row - 1}, column {column - west} of" in browser.text(".detail")
     assert browser.errors() == []
 
 

@@ -143,6 +143,16 @@ def test_the_same_image_gives_the_same_page_and_dead_cores_are_told(gpt_image: I
     assert page_data(dead, "a")["target"]["defects"] == [[2, 1, 1, 1]]
 
 
+@pytest.mark.parametrize("place", [(0, 1), (3, 1), (1, 0), (1, 2)])
+def test_cores_outside_the_usable_rectangle_are_left_out(place: tuple[int, int]) -> None:
+    """An illegal image, which one may want to look at all the same."""
+    image = echo_image()  # its usable cores are (1,1) and (2,1)
+    moved = dataclasses.replace(image.blocks[0], x=place[0], y=place[1])
+    data = page_data(changed(image, blocks=[moved, image.blocks[1]]), "a")
+    assert (unpacked(data["cores"]["cell"]) > 0).tolist() == [False, True]
+    assert [kernel["box"] for kernel in data["kernels"]] == [[*place, 1, 1], [2, 1, 1, 1]]
+
+
 def test_an_image_of_strangers_needs_no_notes() -> None:
     data = page_data(changed(echo_image(), manifest={"report": {"cycles": 3}, "provenance": [1]}), "e")
     assert data["provenance"] == {} and data["notes"] == {"size": {}, "place": {}, "route": {}}

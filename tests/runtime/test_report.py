@@ -66,8 +66,17 @@ def test_an_image_of_nothing() -> None:
     report_text.text(data, SECTIONS)
 
 
+HUGE = 10**400  # too much for a float
+
+
 @pytest.mark.parametrize(
-    "notes", [3, {"size": 7}, {"cycles": {"a": "x", "b": [1]}}, {"size": {"interval_cycles": "9"}}]
+    "notes",
+    [
+        *(3, {"size": 7}, {"cycles": {"a": "x", "b": [1]}}, {"size": {"interval_cycles": "9"}}),
+        *({"size": {"interval_cycles": HUGE}}, {"size": {"area_bound_cycles": HUGE}}, {"cycles": {"a": [1, HUGE]}}),
+        {"cycles": {"a": [1, 1]}, "loops": {"a": {"switch": "b", "passes": HUGE, "pace_cycles": 1}}},
+        {"cycles": {"a": [1, 1]}, "loops": {"a": {"switch": "b", "passes": 2, "pace_cycles": HUGE}}},
+    ],
 )
 def test_notes_of_strangers_do_no_harm(notes: object) -> None:
     image = changed(echo_image(), manifest={"report": notes, "provenance": 4})

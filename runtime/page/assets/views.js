@@ -24,6 +24,7 @@ function perCore(wafer, valueOf) {
     } = kernel;
     for (let row = y; row < y + height; row++) {
       for (let column = x; column < x + width; column++) {
+        if (!wafer.inside(column, row)) continue;
         const [r, c] = wafer.local(number, column, row);
         values[wafer.index(column, row)] = valueOf(first + r * cols + c);
       }

@@ -50,23 +50,27 @@ class Wafer {
   // Number of the kernel + 1 in every cell of its rectangle.
   paintKernels() {
     this.kernelCell = new Uint16Array(this.columns * this.rows);
-    this.kernels.forEach(({ box: [x, y, width, height] }, i) => {
-      for (let row = y - this.y0; row < y - this.y0 + height; row++) {
-        const start = row * this.columns + x - this.x0;
-        this.kernelCell.fill(i + 1, start, start + width);
-      }
-    });
+    this.kernels.forEach(({ box }, i) => this.eachRow(...box, (start, end) => this.kernelCell.fill(i + 1, start, end)));
   }
 
   countColours() {
     const counts = new Uint8Array(this.columns * this.rows);
     const { x, y, w, h: height } = this.routes;
     for (let i = 0; i < x.length; i++) {
-      for (let row = y[i]; row < y[i] + height[i]; row++) {
-        for (let at = this.index(x[i], row), end = at + w[i]; at < end; at++) counts[at]++;
-      }
+      this.eachRow(x[i], y[i], w[i], height[i], (start, end) => {
+        for (let at = start; at < end; at++) counts[at]++;
+      });
     }
     return counts;
+  }
+
+  // Every row of a box as its cells start .. end - 1, as far as it is on the usable wafer: an illegal image's may not be.
+  eachRow(x, y, width, height, visit) {
+    const left = Math.max(x, this.x0),
+      right = Math.min(x + width, this.x0 + this.columns),
+      bottom = Math.min(y + height, this.y0 + this.rows);
+    if (left >= right) return;
+    for (let row = Math.max(y, this.y0); row < bottom; row++) visit(this.index(left, row), this.index(right, row));
   }
 
   inside(x, y) {
@@ -79,10 +83,6 @@ class Wafer {
 
   kernelAt(x, y) {
     return this.inside(x, y) ? this.kernelCell[this.index(x, y)] - 1 : -1;
-  }
-
-  kernelName(number) {
-    return number === HOST ? "host" : this.kernels[number].name;
   }
 
   // The core at a place: its kernel, row and column in it, number in the core table, program (-1: idle), queues' colours.
