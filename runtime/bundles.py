@@ -99,23 +99,3 @@ def _corners(way: list[Point]) -> tuple[Point, ...]:
     steps = np.diff(np.array(way), axis=0)
     turns = np.flatnonzero((steps[1:] != steps[:-1]).any(axis=1)) + 1
     return (way[0], *(way[int(i)] for i in turns), way[-1])
-
-
-def layers(image: Image) -> list[int | None]:
-    """By block, the transformer layer it belongs to, told from attention kernels and the joins between them.
-
-    Blocks stand in the order of the program. A layer begins behind the last join (or lookup) before its attention, the
-    last one ends with the last join. None: outside the layers, or there is no attention.
-    """
-    kinds = [block.kind for block in image.blocks]
-    attention = [i for i, kind in enumerate(kinds) if kind == "attention"]
-    if not attention:
-        return [None] * len(kinds)
-    closers = [i for i, kind in enumerate(kinds) if kind in ("join", "lookup")]
-    begins = [max((i for i in closers if i < at), default=-1) + 1 for at in attention]
-    last = max((i for i, kind in enumerate(kinds) if kind == "join"), default=len(kinds))
-    found: list[int | None] = [None] * len(kinds)
-    for i in range(begins[0], len(kinds)):
-        if i <= last:
-            found[i] = sum(begin <= i for begin in begins) - 1
-    return found

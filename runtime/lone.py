@@ -42,12 +42,12 @@ def lone_token(
 
     `cycles`: interval and latency by kernel. `notes`: what the compiler noted of loops, by gate.
     """
-    gates = _gates(image, notes)
+    loop_of = gates(image, notes)
     wire = _wires(image, wires)
     after: dict[int, list[tuple[int, int]]] = {}
     missing = dict.fromkeys(range(len(image.blocks)), 0)
     for (a, b), cost in wire.items():
-        if gates.get(a, (HOST,))[0] != b:
+        if loop_of.get(a, (HOST,))[0] != b:
             after.setdefault(a, []).append((b, cost))
             missing[b] += 1
     arrival, begun = dict.fromkeys(missing, 0), {}
@@ -56,8 +56,8 @@ def lone_token(
     for block in ready:
         begun[block] = arrival[block]
         arrival[block] += cycles.get(image.blocks[block].name, (0, 0))[1]
-        if block in gates and gates[block][0] in begun:
-            gate, passes, pace = gates[block]
+        if block in loop_of and loop_of[block][0] in begun:
+            gate, passes, pace = loop_of[block]
             once = arrival[block] - begun[gate] + wire.get((block, gate), 0)
             arrival[block] += (passes - 1) * once
             loops.append(Loop(image.blocks[gate].name, image.blocks[block].name, passes, once, pace))
@@ -81,7 +81,7 @@ def _wires(image: Image, wires: Wires) -> dict[tuple[int, int], int]:
     return found
 
 
-def _gates(image: Image, notes: Mapping[str, Any]) -> dict[int, tuple[int, int, int]]:
+def gates(image: Image, notes: Mapping[str, Any]) -> dict[int, tuple[int, int, int]]:
     """By the block of a switch: that of its gate, passes, pace. What is noted of no kernel here is passed over."""
     number = {block.name: i for i, block in enumerate(image.blocks)}
     found: dict[int, tuple[int, int, int]] = {}

@@ -13,8 +13,9 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from runtime.bundles import Bundle, Point, bundles, layers
+from runtime.bundles import Bundle, Point, bundles
 from runtime.image import Block, Image
+from runtime.layers import layers
 from runtime.tables import Array
 from runtime.text import safe
 from runtime.wires import HOST, Tables, trace
@@ -123,7 +124,7 @@ def _frame(image: Image, nets: Sequence[Bundle]) -> _Drawing:
 
 def _fills(image: Image, colour: str) -> list[str]:
     """By block."""
-    of_layer = layers(image)
+    of_layer = [None if layer is None else layer.number for layer in layers(image)]
     count = max((layer for layer in of_layer if layer is not None), default=0) + 1
     if colour == "layer":
         return ["#d0d0d0" if n is None else _hsl(int(300 * n / count), 60, 66 + 10 * (n % 2)) for n in of_layer]
@@ -291,7 +292,7 @@ def _labels(image: Image, drawing: _Drawing) -> Iterator[str]:
     small = []
     for block, layer in zip(image.blocks, layers(image), strict=True):
         name = safe(block.name)
-        wordings = [name] if layer is None else [f"L{layer} {name}", name]
+        wordings = [name] if layer is None else [f"L{layer.text} {name}", name]
         width, height = block.size
         middle = block.x + width / 2, block.y + height / 2
         for words, font, turned in _sizes(wordings, width * drawing.scale, height * drawing.scale):
@@ -408,12 +409,10 @@ def _shortened(text: str) -> str:
 
 def _swatches(image: Image, colour: str) -> list[tuple[str, str]]:
     if colour == "layer":
-        of_layer = [layer for layer in layers(image) if layer is not None]
-        count = max(of_layer, default=-1) + 1
-        shown = sorted({round(i * (count - 1) / 7) for i in range(8)}) if count else []
-        fills = _fills(image, colour)
-        by_layer = dict(zip(layers(image), fills, strict=True))
-        found = [(by_layer[n], f"layer {n}") for n in shown if n in by_layer]
+        by_layer = dict(zip(layers(image), _fills(image, colour), strict=True))
+        known = [layer for layer in by_layer if layer is not None]
+        shown = sorted({round(i * (len(known) - 1) / 7) for i in range(8)}) if known else []
+        found = [(by_layer[known[n]], f"layer {known[n].text}") for n in shown]
         return [*found, (by_layer[None], "outside the layers")] if None in by_layer else found
     counts = Counter(block.kind for block in image.blocks)
     return [(_hsl(HUES[i % len(HUES)], 62, 68), f"{kind} ({counts[kind]})") for i, kind in enumerate(counts)]

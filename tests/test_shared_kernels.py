@@ -21,6 +21,7 @@ from compiler.resources import ResourceStore
 from runtime.image import Image
 from runtime.imagefile import write_image
 from runtime.isa import Loop, Program
+from runtime.layers import Layers, layers
 from runtime.report import report
 from runtime.session import load
 from runtime.validate import validate
@@ -169,6 +170,19 @@ def test_the_report_knows_of_loops(image: Image) -> None:
     assert summary["latency_cycles"] > sum(2 * loop["pass_cycles"] for loop in summary["loops"])
     assert summary["interval_cycles"] >= max(loop["pass_cycles"] for loop in summary["loops"])
     assert summary["optimised_for"] == "latency"
+
+
+def test_kernels_are_told_by_their_layers(image: Image) -> None:
+    """Those from gate to switch work for two layers, those before and behind for none."""
+    found = dict(zip((block.name for block in image.blocks), layers(image), strict=True))
+    kinds = {name: block.kind for name, block in zip(found, image.blocks, strict=True)}
+    names = list(found)
+    for number, first in enumerate((0, 2)):
+        inside = names[names.index(f"gate{number}") : names.index(f"switch{number}") + 1]
+        assert {found[name] for name in inside} == {Layers(number, first, first + 1)}
+        assert sum(kinds[name] == "attention" for name in inside) == 1
+    outside = [*names[: names.index("gate0")], *names[names.index("switch1") + 1 :]]
+    assert outside and all(found[name] is None for name in outside)
 
 
 @pytest.mark.parametrize("fold", [2, 4])

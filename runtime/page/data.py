@@ -50,7 +50,7 @@ def page_data(image: Image, file: str, extras: Extras = NOTHING) -> dict[str, An
         "target": _target(image.target),
         "provenance": _provenance(image),
         "report": {name: made[name] for name in ("summary", "place", "route", "memory")},
-        "bounds": {name: made["summary"][f"{name}_bound_cycles"] for name in ("host", "area")},
+        "bounds": _bounds(made["summary"]),
         "notes": {name: dict(notes(image, name)) for name in ("size", "place", "route")},
         "nodes": kernels.node_names(image),
         "kernels": kernels.kernels(image, wires),
@@ -65,6 +65,12 @@ def page_data(image: Image, file: str, extras: Extras = NOTHING) -> dict[str, An
         "stages": stages(extras.stages),
         "seconds": dict(extras.seconds),
     }
+
+
+def _bounds(summary: Mapping[str, Any]) -> dict[str, float | None]:
+    """Cycles that no interval can be below: of the host's channels, of arithmetic, of passes through shared kernels."""
+    passes = max((loop["interval_cycles"] for loop in summary["loops"]), default=None)
+    return {"host": summary["host_bound_cycles"], "area": summary["area_bound_cycles"], "passes": passes}
 
 
 def _target(target: Target) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from runtime.bundles import Bundle, bundles, layers
+from runtime.bundles import Bundle, bundles
 from runtime.image import Block, Image
 from runtime.inspect import memory_of_programs
+from runtime.layers import layers
 from runtime.page.pack import Array
 from runtime.report import notes, predicted_cycles
 from runtime.tables import expand_routes, memory_bytes
@@ -28,7 +29,8 @@ def kernels(image: Image, wires: Wires) -> list[dict[str, Any]]:
     Bytes are of a core's memory; `owners` has the most of one core and all cores' sum by owner. `nodes` are indices of
     `node_names`, `programs` pairs of program number and cores. `link`: most words per token on one link out of a router
     of the rectangle, `colours`: most colours in such a router. `macs`: multiply-accumulates of all its cores and a
-    token. Cycles are the compiler's closed forms, None where it noted none.
+    token. `layers`: first and last that it works for, None outside them. Cycles are the compiler's closed forms, None where
+    it noted none.
     """
     index = {name: number for number, name in enumerate(node_names(image))}
     cycles = predicted_cycles(image)
@@ -49,7 +51,7 @@ def kernels(image: Image, wires: Wires) -> list[dict[str, Any]]:
                 "cols": block.cols,
                 "turned": block.orientation.code,
                 "first": block.first,
-                "layer": layer,
+                "layers": None if layer is None else [layer.first, layer.last],
                 "nodes": [index[name] for name in block.onnx],
                 "interval": interval,
                 "latency": latency,

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from page_browser import Browser, browser
+from random_gpt import Shape, random_gpt
 from validate_images import changed, echo_image, matvec_image
 
+from compiler.driver import Options, build, lower
 from runtime.cycle.report import by_core, report
 from runtime.image import Image
 from runtime.inspect import core_detail
@@ -258,6 +260,38 @@ def test_ir_unfolds(browser: Browser, page: Path) -> None:
     browser.until(f"{whole}.includes('core.run')")
     assert browser.js(whole) == IR.replace("import", "canonical")
     assert browser.js("return document.querySelectorAll('#ir-1 script').length") == 0
+    assert browser.errors() == []
+
+
+def test_layers_that_share_kernels(browser: Browser, tmp_path: Path) -> None:
+    """Four layers, two at a time: the page tells which layers a kernel works for, and that passes set the pace."""
+    shape = Shape(layers=4, heads=2, head_dim=8, hidden=24, vocab=31, positions=12)
+    module, resources = random_gpt(shape, 7)
+    image = build(module, resources, lower(module, resources, Options("mini-32x32", fold=2)), {})
+    session = load(image, engine="cycle")
+    session.run(ids=np.arange(4)[None])
+    assert session.timing is not None
+    run = {"timing": report(image, session.timing), "cores": by_core(session.timing)}
+    data = page_data(image, "folded.wse", Extras(run, "run.json"))
+    path = tmp_path / "folded.html"
+    path.write_text(report_html(data))
+    browser.open(path)
+    loops = data["report"]["summary"]["loops"]
+    cards = browser.js("return document.querySelector('.cards').textContent")
+    assert "2 layers each" in cards and "2 sets" in cards
+    assert f"{max(loop['pass_cycles'] for loop in loops):,} cycles" in cards
+    bounds = browser.js("return [...document.querySelectorAll('#pipeline text.bound')].map((t) => t.textContent)")
+    assert bounds[-1] == f"passes {data['bounds']['passes']:,}"
+    assert data["bounds"]["passes"] == data["report"]["summary"]["interval_cycles"]
+    browser.keys("2")
+    assert [text.split() for text in browser.texts(".legend .swatch")] == [
+        ["outside", "4"], ["0", "to", "1", "14"], ["2", "to", "3", "14"],
+    ]  # fmt: skip
+    browser.keys("/", *"attention layers 2", "ENTER")
+    assert "attention, layers 2 to 3: " in browser.text(".detail .lead")
+    browser.keys("1")
+    colours = browser.js("return [...document.querySelectorAll('.swatch i')].map((i) => i.style.background)")
+    assert len(set(colours)) == len({block.kind for block in image.blocks})
     assert browser.errors() == []
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from validate_images import changed, echo_image, matvec_image
 
-from runtime.bundles import bundles, layers
+from runtime.bundles import bundles
 from runtime.image import Image
+from runtime.layers import Layers, layers
 from runtime.svg import picture
 from runtime.target import with_defects
 from runtime.wires import HOST, Tables, trace
@@ -106,7 +107,7 @@ def test_layers_follow_attention_and_joins(gpt_image: Image) -> None:
     of_layer = dict(zip((block.name for block in gpt_image.blocks), layers(gpt_image), strict=True))
     assert of_layer["lookup0"] is None
     for layer in (0, 1):
-        kinds = sorted(b.kind for b in gpt_image.blocks if of_layer[b.name] == layer)
+        kinds = sorted(b.kind for b in gpt_image.blocks if of_layer[b.name] == Layers(layer, layer, layer))
         attend, feed = ["norm", "matvec", "attention", "matvec"], ["norm", "matvec", "matvec"]
         assert kinds == sorted([*attend, "fifo", "join", *feed, "fifo", "join"])
     assert sum(layer is None for layer in of_layer.values()) >= 3  # lookup, last norm, head

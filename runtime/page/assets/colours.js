@@ -2,6 +2,12 @@
 
 const KINDS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#8c8c8c"];
 
+// Of the kind (or phase) with a number; after the palette's end darker once more, so that none looks like the first ones.
+function kindColour(i) {
+  const colour = rgb(KINDS[i % KINDS.length]);
+  return i < KINDS.length ? colour : mixed(colour, [0, 0, 0], 0.45);
+}
+
 const VIRIDIS = [
   [68, 1, 84],
   [72, 26, 108],

@@ -39,7 +39,7 @@ function runningCore(wafer, core, channels, go) {
     { class: "lead" },
     `row ${core.row}, column ${core.column} of `,
     go.kernel(core.kernel),
-    ` (${safe(kernel.kind)}${kernel.layer === null ? "" : `, layer ${kernel.layer}`})`,
+    ` (${kindText(kernel)})`,
   );
   if (core.program < 0) return [lead, h("p", {}, "It is idle: it has no program."), nodeList(wafer, kernel, go)];
   return [

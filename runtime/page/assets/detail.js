@@ -43,8 +43,7 @@ function kernelDetail(wafer, number, go) {
     h(
       "p",
       { class: "lead" },
-      `${safe(kernel.kind)}${kernel.layer === null ? "" : `, layer ${kernel.layer}`}: ` +
-        `${width} × ${height} cores at (${x},${y}) `,
+      `${kindText(kernel)}: ${width} × ${height} cores at (${x},${y}) `,
       go.zoom(kernel.box),
     ),
     facts([

@@ -17,7 +17,7 @@ function passes(data) {
 function phaseBar(seconds) {
   const all = Object.values(seconds).reduce((sum, value) => sum + value, 0);
   const phases = Object.entries(seconds);
-  const shades = phases.map((_, i) => KINDS[i % KINDS.length]);
+  const shades = phases.map((_, i) => css(kindColour(i)));
   return [
     h(
       "div",

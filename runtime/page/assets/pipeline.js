@@ -15,13 +15,14 @@ class Pipeline {
         kind: kernel.kind,
         interval: kernel.interval,
         measured: data.run?.kernels[number].interval_cycles ?? null,
-        layer: kernel.layer,
+        layers: kernel.layers,
       })),
       ...data.ports.filter((port) => port.direction === "out").map((port) => this.port(port)),
     ].filter((stage) => stage.interval !== null);
     this.bounds = [
       ["host bound", data.bounds.host],
       ["area bound", data.bounds.area],
+      ["passes", data.bounds.passes],
     ].filter(([, cycles]) => cycles);
     this.chart = h("div", { class: "chart" });
     this.order = h(
@@ -39,19 +40,19 @@ class Pipeline {
   }
 
   port(port) {
-    return { number: HOST, name: port.name, kind: "host", interval: port.interval, measured: null, layer: null };
+    return { number: HOST, name: port.name, kind: "host", interval: port.interval, measured: null, layers: null };
   }
 
   about() {
     const parts = this.wafer.data.run
       ? "bars: predicted cycles between two tokens; marks: measured"
       : "predicted cycles between two tokens";
-    const host = this.wafer.data.bounds.host,
-      area = this.wafer.data.bounds.area,
+    const { host, area, passes } = this.wafer.data.bounds,
       pace = slowest(this.wafer.data);
     const bounds = [
       host && `the host's channels allow ${count(host)}`,
       area && `arithmetic on all cores ${count(area)}`,
+      passes && `passes through shared kernels ${count(passes)}`,
     ]
       .filter(Boolean)
       .join(", ");
@@ -119,7 +120,7 @@ class Pipeline {
     const at = this.wafer.kinds.indexOf(stage.kind);
     const marked = stage.number !== HOST && this.marked.includes(stage.number);
     const title =
-      `${safe(stage.name)} (${safe(stage.kind)}${stage.layer === null ? "" : `, layer ${stage.layer}`}): ${count(stage.interval)} cycles` +
+      `${safe(stage.name)} (${kindText(stage)}): ${count(stage.interval)} cycles` +
       (stage.measured === null ? "" : `, measured ${count(stage.measured)}`);
     const base = y(0),
       gap = step > 4 ? 1 : 0;
@@ -137,7 +138,7 @@ class Pipeline {
           y: y(stage.interval),
           width: Math.max(0.5, step - gap),
           height: Math.max(0.5, base - y(stage.interval)),
-          fill: at < 0 ? "var(--ink)" : KINDS[at % KINDS.length],
+          fill: at < 0 ? "var(--ink)" : css(kindColour(at)),
         }),
         stage.measured !== null &&
           svg("line", {

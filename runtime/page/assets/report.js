@@ -102,8 +102,8 @@ class Report {
     const kernel = this.wafer.kernelAt(x, y),
       text = this.shown.at(x, y);
     if (kernel < 0) return text ? [`(${x},${y})`, text] : null;
-    const { name, kind, layer } = this.wafer.kernels[kernel];
-    const lines = [`${safe(name)} (${x},${y})`, `${safe(kind)}${layer === null ? "" : `, layer ${layer}`}`];
+    const found = this.wafer.kernels[kernel];
+    const lines = [`${safe(found.name)} (${x},${y})`, kindText(found)];
     return this.shown.groups ? lines : [...lines, text || `0 ${this.shown.view.unit}`];
   }
 
@@ -220,18 +220,6 @@ function lanesOf(wafer, number) {
     }
   }
   return path;
-}
-
-function around(boxes) {
-  if (!boxes.length) return null;
-  const left = Math.min(...boxes.map((b) => b[0])),
-    top = Math.min(...boxes.map((b) => b[1]));
-  return [
-    left,
-    top,
-    Math.max(...boxes.map((b) => b[0] + b[2])) - left,
-    Math.max(...boxes.map((b) => b[1] + b[3])) - top,
-  ];
 }
 
 function remember(fragment) {

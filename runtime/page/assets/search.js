@@ -14,7 +14,7 @@ function find(wafer, text) {
   };
   const found = [];
   wafer.kernels.forEach((kernel, number) => {
-    const points = Math.max(score(kernel.name), score(`${kernel.name} ${kernel.kind} layer ${kernel.layer ?? ""}`));
+    const points = Math.max(score(kernel.name), score(`${kernel.name} ${kernel.kind} ${layerText(kernel)}`));
     if (points >= 0) found.push({ type: "kernel", kernel: number, points });
   });
   wafer.data.nodes.forEach((name, node) => {
@@ -30,7 +30,7 @@ function described(wafer, hit) {
     return [safe(wafer.data.nodes[hit.node]), `ONNX node, ${plural(wafer.kernelsOfNode[hit.node].length, "kernel")}`];
   }
   const kernel = wafer.kernels[hit.kernel];
-  return [safe(kernel.name), `kernel, ${safe(kernel.kind)}${kernel.layer === null ? "" : `, layer ${kernel.layer}`}`];
+  return [safe(kernel.name), `kernel, ${kindText(kernel)}`];
 }
 
 // A box with a list below it, worked by keyboard or mouse; `choose` is told what was chosen.

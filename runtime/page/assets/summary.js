@@ -27,6 +27,13 @@ function cards(data, go) {
         pace ? go.kernelOrText(pace.name) : UNKNOWN,
       ],
     ),
+    summary.loops.length > 0 &&
+      card(
+        "Shared kernels",
+        [count(summary.loops[0].passes), h("small", {}, " layers each")],
+        `${plural(summary.loops.length, "set")}; a pass takes up to ` +
+          `${count(Math.max(...summary.loops.map((loop) => loop.pass_cycles)))} cycles, the next token follows the last`,
+      ),
     card(
       "Latency",
       [count(summary.latency_cycles), h("small", {}, " cycles")],

@@ -94,7 +94,12 @@ function kernelTable(wafer, go) {
     { title: "#", about: "place in the program", value: (number) => number },
     { title: "kernel", about: "name", value: of("name"), cell: (number) => go.kernel(number) },
     { title: "kind", about: "kind of kernel", value: of("kind") },
-    { title: "layer", about: "transformer layer", value: of("layer") },
+    {
+      title: "layer",
+      about: "transformer layers it works for",
+      value: (number) => wafer.kernels[number].layers?.[0] ?? null,
+      cell: (number) => layerText(wafer.kernels[number]).replace(/^layers? /, "") || UNKNOWN,
+    },
     {
       title: "at",
       about: "north-west core",

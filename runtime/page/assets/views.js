@@ -49,7 +49,7 @@ const VIEWS = [
     groups: (wafer) => ({
       names: wafer.kinds,
       of: wafer.kernels.map((kernel) => wafer.kinds.indexOf(kernel.kind)),
-      colours: wafer.kinds.map((_, i) => rgb(KINDS[i % KINDS.length])),
+      colours: wafer.kinds.map((_, i) => kindColour(i)),
     }),
   },
   {
@@ -57,15 +57,15 @@ const VIEWS = [
     title: "Layer",
     about: "transformer layer",
     groups: (wafer) => {
-      const found = [...new Set(wafer.kernels.map((kernel) => kernel.layer))].sort((a, b) => (a ?? -1) - (b ?? -1));
-      const last = Math.max(1, ...found.map((layer) => layer ?? 0));
+      const first = ({ layers }) => layers?.[0] ?? -1; // layers that share kernels go by their first
+      const found = [...new Map(wafer.kernels.map((kernel) => [first(kernel), kernel]))].sort(([a], [b]) => a - b);
+      const last = Math.max(1, ...found.map(([layer]) => layer));
+      const numbers = found.map(([layer]) => layer);
       return {
-        names: found.map((layer) => (layer === null ? "outside the layers" : `layer ${layer}`)),
-        labels: found.map((layer) => (layer === null ? "outside" : `${layer}`)),
-        of: wafer.kernels.map((kernel) => found.indexOf(kernel.layer)),
-        colours: found.map((layer) =>
-          layer === null ? [140, 140, 140] : SCALE[Math.round(20 + (235 * layer) / last)],
-        ),
+        names: found.map(([, kernel]) => layerText(kernel) || "outside the layers"),
+        labels: found.map(([, kernel]) => layerText(kernel).replace(/^layers? /, "") || "outside"),
+        of: wafer.kernels.map((kernel) => numbers.indexOf(first(kernel))),
+        colours: numbers.map((layer) => (layer < 0 ? [140, 140, 140] : SCALE[Math.round(20 + (235 * layer) / last)])),
       };
     },
   },

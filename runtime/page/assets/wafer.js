@@ -3,6 +3,29 @@
 const HOST = -1;
 const LINK_NAMES = ["north", "east", "south", "west", "to the core", "from the core"];
 
+// The smallest box around others [x, y, width, height]; null for none.
+function around(boxes) {
+  if (!boxes.length) return null;
+  const left = Math.min(...boxes.map((b) => b[0])),
+    top = Math.min(...boxes.map((b) => b[1]));
+  return [
+    left,
+    top,
+    Math.max(...boxes.map((b) => b[0] + b[2])) - left,
+    Math.max(...boxes.map((b) => b[1] + b[3])) - top,
+  ];
+}
+
+// "layers 0 to 1", or nothing for what is outside the layers.
+function layerText({ layers }) {
+  if (!layers) return "";
+  return layers[0] === layers[1] ? `layer ${layers[0]}` : `layers ${layers[0]} to ${layers[1]}`;
+}
+
+function kindText(kernel) {
+  return [safe(kernel.kind), layerText(kernel)].filter(Boolean).join(", ");
+}
+
 class Wafer {
   static async open(data) {
     const wafer = new Wafer(data);
@@ -134,14 +157,6 @@ class Wafer {
   used() {
     const boxes = this.kernels.map((kernel) => kernel.box);
     for (const port of this.data.ports) boxes.push(...port.lanes.map(([x, y]) => [x, y, 1, 1]));
-    if (!boxes.length) return this.data.target.usable;
-    const left = Math.min(...boxes.map((b) => b[0])),
-      top = Math.min(...boxes.map((b) => b[1]));
-    return [
-      left,
-      top,
-      Math.max(...boxes.map((b) => b[0] + b[2])) - left,
-      Math.max(...boxes.map((b) => b[1] + b[3])) - top,
-    ];
+    return around(boxes) ?? this.data.target.usable;
   }
 }
