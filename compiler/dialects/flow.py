@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from compiler.ir.core import Attr, IRError, Op, StreamType, Symbol
+from compiler.ir.core import Attr, IRError, Op, StreamType, Symbol, Value, same_attr
 from compiler.ir.defs import Attribute, OpDef, define
 
 STORAGE = ("f32", "f16")
@@ -27,7 +27,7 @@ COMMON: Mapping[str, Attribute] = {
     "y": Attribute(int, optional=True, doc="north-most row, set by place"),
     "orientation": Attribute(int, optional=True, doc="0..7, see runtime.geometry.Orientation; set by place"),
     "passes": Attribute(int, optional=True, doc="how often a token comes through: layers that share the kernel"),
-    "later": Attribute(tuple, optional=True, doc="for each pass but the first, the attributes that differ in it"),
+    "later": Attribute(tuple, optional=True, doc="for each pass but the first, the constants that differ in it"),
 }
 
 
@@ -39,7 +39,8 @@ def _streams(op: Op) -> None:
 
 
 def _passes(op: Op) -> None:
-    """Every pass but the first has an entry in `later`, with attributes of the kind that the op's own have."""
+    """Every pass but the first has an entry in `later`, which names other constants, and tokens come as often on all
+    streams to a kernel as it says."""
     passes, later = op.attrs.get("passes", 1), op.attrs.get("later", ())
     if not isinstance(passes, int) or passes < 1:
         raise IRError(f"{op.name} at {op.loc}: a token cannot pass {passes} times")
@@ -47,14 +48,28 @@ def _passes(op: Op) -> None:
         raise IRError(f"{op.name} at {op.loc}: `later` wants an entry for each of {passes - 1} passes")
     for entry in later:
         if not isinstance(entry, Mapping) or not all(_alike(value, op.attrs.get(key)) for key, value in entry.items()):
-            raise IRError(f"{op.name} at {op.loc}: {entry!r} in `later` does not fit the op's attributes")
+            raise IRError(f"{op.name} at {op.loc}: {entry!r} in `later` does not fit the op: only constants may differ")
+    if passes > 1 and op.name in ("flow.input", "flow.output"):
+        raise IRError(f"{op.name} at {op.loc}: a token passes the host's ports once, not {passes} times")
+    wanted = 1 if op.name == "flow.gate" else passes
+    for value in op.operands if op.name != "flow.fork" else ():
+        if _times(value) != wanted:
+            raise IRError(f"{op.name} at {op.loc}: takes a token {wanted} times, but it comes {_times(value)} times")
+
+
+def _times(value: Value) -> Attr:
+    """How often a token comes on a stream; forks are only wires."""
+    op = value.op
+    while op is not None and op.name == "flow.fork" and op.operands:
+        op = op.operands[0].op
+    return 1 if op is None or op.name == "flow.switch" else op.attrs.get("passes", 1)
 
 
 def _alike(a: Attr, b: Attr | None) -> bool:
-    """Of one kind, to the innermost element."""
+    """The same but for constants."""
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(map(_alike, a, b))
-    return type(a) is type(b)
+    return b is not None and (same_attr(a, b) or (isinstance(a, Symbol) and isinstance(b, Symbol)))
 
 
 def _same_features(op: Op) -> None:
@@ -64,18 +79,27 @@ def _same_features(op: Op) -> None:
         raise IRError(f"{op.name} at {op.loc}: its streams must have the same features and lanes, not {streams}")
 
 
-def _gate(op: Op) -> None:
+def _end(op: Op) -> None:
     _same_features(op)
     if passes_of(op) < 2:
         raise IRError(f"{op.name} at {op.loc}: kernels that tokens pass once have no gate and no switch")
 
 
+def _gate(op: Op) -> None:
+    _end(op)
+    if op.parent is not None:
+        name = Symbol(name_of(op))
+        count = sum(other.name == "flow.switch" and other.attrs.get("gate") == name for other in op.parent.ops)
+        if count != 1:
+            raise IRError(f"{op.name} at {op.loc}: {count} switches send tokens back to it, not one")
+
+
 def _switch(op: Op) -> None:
-    _gate(op)
     if op.parent is not None:
         gate = gate_of(op)
-        if (gate.attrs.get("passes"), gate.result.type) != (op.attrs["passes"], op.result.type):
+        if (gate.attrs.get("passes"), gate.result.type) != (op.attrs.get("passes"), op.result.type):
             raise IRError(f"{op.name} at {op.loc}: its gate has other passes or another stream")
+    _end(op)
 
 
 def _same_element_counts(op: Op) -> None:

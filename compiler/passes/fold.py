@@ -33,6 +33,9 @@ class Fold(Pass):
             raise InputError(f"{self.layers} layers cannot share kernels; use 1 or more", code="bad-option")
         if self.layers == 1:
             return
+        if module.body.find("flow.gate"):
+            message = "layers of this module share kernels already"
+            raise InputError(message, code="cannot-fold", hint="fold the module as it was before")
         found = find_layers([op for op in module.body.ops if op.dialect == "flow"])
         if not found.alike or len(found.alike) % self.layers:
             raise _uneven(found, self.layers)

@@ -78,18 +78,19 @@ def solve(
     if time_limit is None and deterministic_limit is None:
         deterministic_limit = DEFAULT_LIMIT
     log = _Log(problem, begin, progress)
-    warmer = Warmer()
-    builder = Builder(problem)
-    limit = bounds(builder)
-    log.bound = limit.score
-    now = log.stage("bounds", begin)
-    deadline = None if time_limit is None else begin + time_limit * (1 - SPARE)
-    price = PRICE_OF_MOVE + PRICE_PER_KERNEL * len(problem.kernels)
-    moves = int((deterministic_limit or 0.0) * MOVES_PER_UNIT / price)
-    tournament = Tournament(builder, limit, seed, workers, deadline, moves, log.offer)
-    seeds = tournament.scan()
-    now = log.stage("rows", now)
-    if warmer.wait(deadline):
+    with Warmer() as warmer:
+        builder = Builder(problem)
+        limit = bounds(builder)
+        log.bound = limit.score
+        now = log.stage("bounds", begin)
+        deadline = None if time_limit is None else begin + time_limit * (1 - SPARE)
+        price = PRICE_OF_MOVE + PRICE_PER_KERNEL * len(problem.kernels)
+        moves = int((deterministic_limit or 0.0) * MOVES_PER_UNIT / price)
+        tournament = Tournament(builder, limit, seed, workers, deadline, moves, log.offer)
+        seeds = tournament.scan()
+        now = log.stage("rows", now)
+        ready = warmer.wait(deadline)
+    if ready:
         tournament.run(seeds, log.tell)
     now = log.stage("rounds", now)
     solver_bound = None

@@ -10,7 +10,7 @@ import contextlib
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import Any, Self
 
 from numba import typeof
 
@@ -26,7 +26,10 @@ _CHILD = "import sys; sys.path[:] = {path!r}; from compiler.place.warm import co
 
 
 class Warmer:
-    """Begins to compile when it is made, if there is no compiled annealer yet and a place to keep one."""
+    """Begins to compile when it is made, if there is no compiled annealer yet and a place to keep one.
+
+    As a context manager it leaves no process behind, whatever happens meanwhile.
+    """
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
@@ -35,14 +38,24 @@ class Warmer:
             with contextlib.suppress(OSError):  # then this process compiles it
                 self._child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._child is not None:
+            self._child.kill()  # nothing, if it has ended
+            self._child.wait()
+
     def wait(self, deadline: float | None) -> bool:
         """Whether the annealer is ready by `deadline` (of `time.perf_counter`); stops compiling it if not."""
         if self._child is None:
             return True
         while self._child.poll() is None:
             if deadline is not None and time.perf_counter() > deadline:
-                self._child.kill()
-                self._child.wait()
+                self._stop()
                 return False
             time.sleep(POLL)
         return True

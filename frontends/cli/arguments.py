@@ -101,7 +101,7 @@ def add_compiler_options(parser: argparse.ArgumentParser, *, seed: bool) -> None
     group.add_argument(
         "--fold", type=natural, metavar="N",
         help="N layers that are alike share one set of kernels, which a token passes N times: sooner done where "
-        "cores are short, but one token at a time (1)",
+        "cores are short, but one token at a time; implies --optimize latency (1)",
     )  # fmt: skip
     group.add_argument("--max-cores", type=natural, metavar="N", help="use at most N cores (all that make it faster)")
     group.add_argument(

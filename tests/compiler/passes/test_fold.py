@@ -118,6 +118,13 @@ def test_nothing_to_fold() -> None:
     assert error.value.code == "cannot-fold"
 
 
+def test_a_module_is_folded_once() -> None:
+    module, resources = gpt(2)
+    with pytest.raises(InputError, match="share kernels already") as error:
+        PassManager(parse_pipeline("fold{layers=2}")).run(module, PassContext(resources))
+    assert error.value.code == "cannot-fold"
+
+
 def test_less_than_one_layer() -> None:
     with pytest.raises(InputError, match="0 layers cannot share"):
         gpt(0)
@@ -133,6 +140,8 @@ def test_ops_that_contradict_each_other() -> None:
         flow.norm_def(x, types=[x.type], **norm, later=({"scale": Symbol("c")},))
     with pytest.raises(IRError, match="does not fit"):
         flow.norm_def(x, types=[x.type], **norm, later=({"scale": 3}, {}))
+    with pytest.raises(IRError, match="only constants may differ"):
+        flow.norm_def(x, types=[x.type], **norm, later=({"epsilon": 1e-6}, {}))
     module, _ = gpt(2)
     (switch, _) = module.body.find("flow.switch")
     switch.attrs["passes"] = 4

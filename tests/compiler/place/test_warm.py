@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import time
+from typing import Any
 
 import pytest
 
@@ -41,3 +44,25 @@ def test_a_child_that_fails_is_no_failure(problem: Problem, monkeypatch: pytest.
     monkeypatch.setattr(warm, "_CHILD", "raise SystemExit(1)")
     monkeypatch.setattr(jit, "is_kept", lambda function: False)
     assert solve(problem, deterministic_limit=0.05).terms.score > 0
+
+
+@pytest.mark.parametrize("step", ["bounds", "Tournament.scan"])
+def test_no_process_is_left_behind(problem: Problem, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Whatever ends the search while the child compiles."""
+    children: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def started(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        children.append(popen(*arguments, **options))
+        return children[-1]
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", started)
+    monkeypatch.setattr(warm, "_CHILD", "import time; time.sleep(60)")
+    monkeypatch.setattr(jit, "is_kept", lambda function: False)
+    monkeypatch.setattr(f"compiler.place.engine.{step}", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        solve(problem, deterministic_limit=0.05, workers=1)
+    assert [child.returncode for child in children] == [-signal.SIGKILL]
