@@ -46,7 +46,7 @@ def compile(
 
     `store_weights`: `copy` large weights into the file, `reference` the model's data file, which must lie in the folder
     of `output`, or `auto`: refer to it from 1 GiB on, where that is possible. Other options are the fields of
-    `compiler.driver.Options`: `target`, `precision`, `max_seq`, `slots`, `fold`, `max_cores`, `seed`,
+    `compiler.driver.Options`: `target`, `precision`, `max_seq`, `slots`, `fold`, `max_cores`, `optimize`, `seed`,
     `deterministic_limit`, `time_limit`, `margin`, and the files `defects`, `fix_placement`, `constraints` (with
     `allow_unused_overrides`). Raises InputError, InfeasibleError, LimitError, and IllegalImageError for an image the
     validator refuses.

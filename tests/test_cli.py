@@ -547,6 +547,42 @@ def test_internal_errors_are_one_line_unless_verbose(wsec: Any, monkeypatch: pyt
     assert "Traceback" in wsec("target", "list", "-v").err
 
 
+def test_what_the_system_refuses_is_no_internal_error(wsec: Any, gpt: Path, gpt_wse: Path) -> None:
+    result = wsec("golden", "update", "m" * 300, "--reason", "x")
+    assert result.code == 1
+    assert "error[system]: File name too long" in result.err
+    result = wsec("check", gpt, gpt_wse, "--tokens", "5", "--batch", "9999999999999")
+    assert result.code == 1
+    assert "error[out-of-memory]" in result.err
+    result = wsec("check", gpt, gpt_wse, "--tokens", "9999999999999")
+    assert result.code == 1
+    assert "error[too-long]" in result.err
+
+
+def test_a_device_or_pipe_stays_one(tmp_path: Path) -> None:
+    """Where outputs are renamed into place, a file would stand in place of /dev/null."""
+    from frontends.cli.files import write_text
+
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_text(pipe, "text")
+        assert os.read(reader, 100) == b"text"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_the_same_inputs_for_the_same_numbers() -> None:
+    """What `check` shows, `bisect` and `reduce` look for."""
+    from frontends.cli.main import parser
+
+    verbs = (["check", "m"], ["bisect", "m"], ["reduce", "m", "-o", "s"])
+    assert {(args.batch, args.seed) for args in map(parser().parse_args, verbs)} == {(1, 0)}
+
+
 def test_interrupt(wsec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(target_verb, "run", failing(KeyboardInterrupt()))
     result = wsec("target", "list")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,17 @@ def natural(text: str) -> int:
     return value
 
 
-natural.__name__ = "whole number above 0"  # argparse names the type in its message
+def whole(text: str) -> int:
+    """An integer of at least 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is below zero")
+    return value
+
+
+# argparse names the type in its message
+natural.__name__ = "whole number above 0"
+whole.__name__ = "whole number"
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +83,15 @@ def add_no_locations(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
         action="store_false",
         help="print IR without loc(..), the names of the ONNX nodes",
     )
+
+
+def add_random_inputs(parser: argparse.ArgumentParser, *, tokens: int) -> None:
+    """How many of what random inputs a check runs; every verb that runs one means the same by the same numbers."""
+    parser.add_argument(
+        "--tokens", type=natural, default=tokens, metavar="N", help=f"length of every sequence ({tokens})"
+    )
+    parser.add_argument("--batch", type=natural, default=1, metavar="N", help="number of sequences (1)")
+    parser.add_argument("--seed", type=whole, default=0, metavar="N", help="of the random inputs (0)")
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
@@ -158,3 +177,14 @@ def require_folder(path: Path) -> None:
         raise InputError("the folder does not exist", code="no-folder", where=str(path.parent))
     if path.is_dir():
         raise InputError("is a folder, not a file", code="cannot-write", where=str(path))
+
+
+def require_own_folder(path: Path) -> None:
+    """Raises InputError, before any long work, if `path` neither is a folder nor can become one."""
+    require_folder(path / "any" if path.exists() else path)
+
+
+def require_not_input(output: Path, inputs: Iterable[Path]) -> None:
+    """Raises InputError if writing `output` would overwrite one of the files that are read."""
+    if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
+        raise InputError("the output would overwrite the input", code="same-file", where=str(output))

@@ -10,10 +10,10 @@ from frontends.cli.arguments import (
     Verbs,
     add_compiler_options,
     add_json,
+    add_random_inputs,
     add_threads,
     add_verb,
     given_options,
-    natural,
     options_from,
 )
 from frontends.cli.console import Console
@@ -35,9 +35,7 @@ def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     parser = add_verb(verbs, common, "bisect", "the first pass or layer that breaks a model", DESCRIPTION, run)
     parser.add_argument("model", type=Path, metavar="model.onnx")
     parser.add_argument("--by", choices=("pass", "layer"), default="pass", help="what to look for (pass)")
-    parser.add_argument("--tokens", type=natural, default=8, metavar="N", help="length of every sequence (8)")
-    parser.add_argument("--batch", type=natural, default=1, metavar="N", help="number of sequences (1)")
-    parser.add_argument("--seed", type=natural, default=1, metavar="N", help="of the random inputs (1)")
+    add_random_inputs(parser, tokens=8)
     add_threads(parser)
     add_compiler_options(parser, seed=False)
     add_json(parser)

@@ -10,11 +10,12 @@ from frontends.cli.arguments import (
     Verbs,
     add_compiler_options,
     add_json,
+    add_random_inputs,
     add_threads,
     add_verb,
     given_options,
-    natural,
     options_from,
+    require_own_folder,
 )
 from frontends.cli.console import Console
 from runtime.errors import NumericsError, UsageError
@@ -41,15 +42,16 @@ def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     parser = add_verb(verbs, common, "check", "compare with onnxruntime", DESCRIPTION, run)
     parser.add_argument("model", type=Path, metavar="model.onnx")
     parser.add_argument("image", nargs="?", type=Path, metavar="model.wse", help="an image compiled from this model")
-    parser.add_argument("--tokens", type=natural, default=32, metavar="N", help="length of every sequence (32)")
-    parser.add_argument("--batch", type=natural, default=1, metavar="N", help="number of sequences (1)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the random inputs (0)")
+    add_random_inputs(parser, tokens=32)
     layers = parser.add_argument_group("inside the model")
     layers.add_argument("--layers", action="store_true", help="compare every value inside the model as well")
     layers.add_argument("--level", choices=("graph", "placed", "executed", "all"), help="of the values compared (all)")
     layers.add_argument("--mode", choices=("accumulated", "isolated", "both"), help="the reading (both)")
     layers.add_argument(
-        "--save-values", type=Path, metavar="DIR", help="keep all values there as .npy, with index.json"
+        "--save-values",
+        type=Path,
+        metavar="DIR",
+        help="keep onnxruntime's values and what the kernels sent there as .npy, with index.json",
     )
     add_threads(parser)
     add_compiler_options(parser, seed=False)
@@ -61,11 +63,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.image is not None and given:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise UsageError(f"{flags} can have no effect on an image that is compiled already", code="option-too-late")
-    if args.seed < 0:
-        raise UsageError("--seed is below zero", code="bad-option")
     if not args.layers and (args.level or args.mode or args.save_values):
         raise UsageError("--level, --mode and --save-values belong to --layers", code="bad-option")
     options = options_from(given)
+    if args.save_values is not None:
+        require_own_folder(args.save_values)
 
     from frontends.cli import toolchain
     from runtime.imagefile import read_image

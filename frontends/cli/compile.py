@@ -19,9 +19,11 @@ from frontends.cli.arguments import (
     given_options,
     options_from,
     require_folder,
+    require_not_input,
+    require_own_folder,
 )
 from frontends.cli.console import Console
-from runtime.errors import InputError, UsageError
+from runtime.errors import UsageError
 from runtime.text import table
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         if path is not None:
             require_folder(path)
     if args.dump_ir is not None:
-        require_folder(args.dump_ir / "00-import.wir" if args.dump_ir.exists() else args.dump_ir)
+        require_own_folder(args.dump_ir)
 
     from frontends.cli import toolchain
 
@@ -167,8 +169,7 @@ def _require_suffix(args: argparse.Namespace) -> None:
     wanted = ".wse" if args.compile_to is None else ".wir"
     if Path(args.output).suffix != wanted:
         raise UsageError(f"-o {args.output} should end in {wanted}", code="bad-output")
-    if Path(args.output).exists() and args.model.exists() and Path(args.output).samefile(args.model):
-        raise InputError("the output would overwrite the input", code="same-file", where=args.output)
+    require_not_input(Path(args.output), [args.model])
 
 
 def _require_ahead(given: dict[str, Any], phase: str) -> None:

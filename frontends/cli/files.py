@@ -19,7 +19,7 @@ UNREADABLE = (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zl
 
 def write_text(path: Path, text: str) -> None:
     """Write `text`. Raises InputError if that is impossible."""
-    _write(path, lambda file: file.write(text.encode()))
+    write_whole(path, lambda file: file.write(text.encode()))
 
 
 def append_text(path: Path, text: str) -> None:
@@ -41,19 +41,28 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
                 with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, array, allow_pickle=False)
 
-    _write(path, put)
+    write_whole(path, put)
 
 
-def _write(path: Path, put: Callable[[IO[bytes]], object]) -> None:
+def write_whole(path: Path, put: Callable[[IO[bytes]], object]) -> None:
+    """Write what `put` writes, under another name until it is complete; into a device or pipe at once.
+
+    Raises InputError if that is impossible, and what `put` raises.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with temporary.open("xb") as file:
-            put(file)
-        temporary.replace(path)
+        if path.exists() and not path.is_file():  # renaming would put a file in place of the device
+            with path.open("wb") as file:
+                put(file)
+            return
+        try:
+            with temporary.open("xb") as file:
+                put(file)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"cannot write: {error.strerror}", code="cannot-write", where=str(path)) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_array(path: Path) -> np.ndarray[Any, Any]:

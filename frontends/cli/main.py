@@ -37,7 +37,7 @@ from frontends.cli import (
 from frontends.cli.console import Console, json_text
 from frontends.cli.golden import verb as golden
 from frontends.cli.version import VERSION
-from runtime.errors import InfeasibleError, WsecError
+from runtime.errors import InfeasibleError, InputError, WsecError
 from runtime.text import table
 
 DESCRIPTION = """\
@@ -121,12 +121,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Nobody reads on: keep the interpreter from complaining when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except (OSError, MemoryError) as error:  # which no verb foresaw: a name that cannot be, a full disk
+        if args.verbose:
+            traceback.print_exc()
+        return _fail(args, _refused(error))
     except Exception as error:
         if args.verbose:
             traceback.print_exc()
         message = str(error).strip().splitlines()
         hint = "this is a fault of wsec; run again with -v and report what it prints"
         return _fail(args, WsecError(": ".join([type(error).__name__, *message[:1]]), code="internal", hint=hint))
+
+
+def _refused(error: OSError | MemoryError) -> WsecError:
+    """What the system did not do for us."""
+    if isinstance(error, OSError):
+        return InputError(error.strerror or str(error), code="system", where=str(error.filename or ""))
+    return InputError(
+        str(error) or "not enough memory", code="out-of-memory", hint="fewer tokens or sequences, or a smaller model"
+    )
 
 
 def _explained(error: InfeasibleError) -> str:

@@ -237,9 +237,9 @@ def check_model(
             where=str(path),
             hint="compile this model, or leave the image out",
         )
-    inputs: dict[str, Any] = random_inputs(image.ports, tokens=tokens, batch=batch, seed=seed, integers=exact)
     if any(sum(isinstance(dim, str) for dim in port.shape) > 1 for port in image.ports):  # else each is a sequence
         require_room(image, 0, tokens)
+    inputs: dict[str, Any] = random_inputs(image.ports, tokens=tokens, batch=batch, seed=seed, integers=exact)
     require_nonzero(inputs)
     progress("running onnxruntime", 0, 0)
     wanted, reference_seconds = reference(path, inputs)

@@ -105,7 +105,7 @@ def run_model(
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
+    options.log_severity_level = 4  # not errors: they are raised
     options.add_session_config_entry(EXTERNAL_FOLDER, str(folder.resolve()))
     levels = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if fusions else levels.ORT_DISABLE_ALL

@@ -81,6 +81,12 @@ class LoadedModel:
     ir_version: int
 
     @property
+    def files(self) -> frozenset[Path]:
+        """The model's file, and those of its external data."""
+        data = (weight.file for weight in self.weights.values())
+        return frozenset({self.path, *(file.path for file in data if file is not None)})
+
+    @property
     def opset(self) -> int:
         """The version of the standard operators."""
         return self.opsets[""]

@@ -52,6 +52,10 @@ class Weight:
     def size(self) -> int:
         return math.prod(self.shape)
 
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
     def array(self) -> Array:
         """The contents; external data is memory-mapped, so only what is touched is read."""
         if self.file is None:

@@ -150,6 +150,33 @@ def test_command_line(gpt: Path, gpt_image: Image, gpt_wse: Path, tmp_path: Path
     assert main(["check", str(gpt), str(bad), *flags]) == 5
     report = json.loads(capsys.readouterr().out)
     assert next(layer["where"] for layer in report["layers"] if not layer["passed"]).endswith("c_fc")
-    for entry in json.loads((saved / "index.json").read_text()):
-        assert np.load(saved / entry["file"], allow_pickle=False).size
+    entries = json.loads((saved / "index.json").read_text())
+    assert {path.name for path in saved.iterdir()} == {"index.json", *(entry["file"] for entry in entries)}
+    values = {(e["level"], e["name"]): np.load(saved / e["file"], allow_pickle=False) for e in entries}
+    head = next(e["name"] for e in reversed(entries) if e["level"] == "executed" and e["name"])  # of the last kernel
+    sent, wanted = values["executed", head], values["onnxruntime", head]
+    assert sent.dtype == wanted.dtype == np.float32
+    assert np.abs(sent.reshape(-1) - wanted.reshape(-1)).max() < 1e-2 * np.abs(wanted).max()
     assert main(["check", str(gpt), str(gpt_wse), "--level", "graph"]) == 2
+
+
+@pytest.mark.parametrize("option", [{"optimize": "latency"}, {"max_cores": 400}])
+def test_kernels_are_those_of_the_image(gpt: Path, gpt_image: Image, option: dict[str, Any]) -> None:
+    """Lowered again with the options that shaped them; an image that does not tell these is refused."""
+    image = wsec.compile(gpt, **SMALL, **option)
+    shapes = [[(block.rows, block.cols) for block in made.blocks] for made in (image, gpt_image)]
+    assert shapes[0] != shapes[1]
+    require_sound(looked(gpt, image, tokens=4))
+    provenance = dict(image.manifest["provenance"])
+    provenance["options"] = {key: value for key, value in provenance["options"].items() if key not in option}
+    silent = dataclasses.replace(image, manifest={**image.manifest, "provenance": provenance})
+    with pytest.raises(wsec.WsecError, match="other-compiler"):
+        looked(gpt, silent, tokens=4)
+
+
+def test_values_cannot_be_saved_in_a_file(gpt: Path, gpt_wse: Path, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "there").write_text("mine")
+    for folder in (tmp_path / "there", tmp_path / "no" / "values"):
+        assert main(["check", str(gpt), str(gpt_wse), "--layers", "--save-values", str(folder)]) == 1
+        assert "no-folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]

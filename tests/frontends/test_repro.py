@@ -179,3 +179,14 @@ def test_no_zip_at_all(tmp_path: Path, good: dict[str, bytes], capsys: Any) -> N
     assert main(["repro", "run", str(tmp_path / "none.zip")]) == 1
     assert main(["repro", "run", str(packed), "--precision", "fp16"]) == 2
     assert "bad-reproducer" in capsys.readouterr().err
+
+
+def test_no_file_of_the_model_is_written(gpt: Path, tmp_path: Path, capsys: Any) -> None:
+    model, data = tmp_path / gpt.name, tmp_path / f"{gpt.name}.data"
+    model.write_bytes(gpt.read_bytes())
+    data.write_bytes(gpt.with_name(data.name).read_bytes())
+    for output in (model, data):
+        before = output.read_bytes()
+        assert main(["repro", str(model), "-o", str(output), *FLAGS]) == 1
+        assert "same-file" in capsys.readouterr().err
+        assert output.read_bytes() == before

@@ -200,6 +200,7 @@ REFUSED: list[tuple[str, str, str]] = [
     # no TOML
     ("schema = 1", "schema", "Expected"),
     ("schema = 1", "schema = 1\nx = " + "[" * 3000, "nested too deeply"),
+    ("schema = 1", "schema = 1\n" + "x." * 50_000 + "y = 1", "a line has more than"),  # else a minute of reading
 ]  # fmt: skip
 
 

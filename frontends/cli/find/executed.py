@@ -83,7 +83,7 @@ def standings(module: Op, image: Image) -> list[Standing]:
 
 
 class Streams:
-    """What kernels sent, in files [tokens, features] of 32-bit words; `strays` are lanes with other headers."""
+    """What kernels sent, in files [tokens, features] of int32 or float32; `strays` are lanes with other headers."""
 
     def __init__(self, kernels: list[Standing], tokens: int, axes: tuple[int, ...], folder: Path) -> None:
         self.axes = axes
@@ -92,7 +92,7 @@ class Streams:
         self._at = 0
         self._files = {
             kernel.name: np.lib.format.open_memmap(
-                folder / f"kernel{number:05d}.npy", mode="w+", dtype=np.int32,
+                folder / _file_name(number), mode="w+", dtype=_element_type(kernel.op),
                 shape=(tokens, sum(source.words - 1 for source in kernel.sources)),
             )
             for number, kernel in enumerate(kernels)
@@ -109,15 +109,28 @@ class Streams:
                 if not np.array_equal(block[:, 0], headers):
                     self.strays.append((kernel, lane))
             rows = slice(self._at, self._at + len(headers))
-            self._files[kernel.name][rows] = np.concatenate([block[:, 1:] for block in heard], axis=1)
+            sent = np.concatenate([block[:, 1:] for block in heard], axis=1)
+            self._files[kernel.name][rows] = sent.view(_element_type(kernel.op))
         self._at += len(headers)
 
     def get(self, op: Op) -> Array:
         """What a kernel sent, [token axes.., features], mapped from its file."""
-        words = self._files[flow.name_of(op)]
-        kind = np.int32 if flow.stream(op.result.type).dtype == "i32" else np.float32
-        array: Array = words.view(kind).reshape(*self.axes, words.shape[1])
+        values = self._files[flow.name_of(op)]
+        array: Array = values.reshape(*self.axes, values.shape[1])
         return array
+
+    def files(self) -> list[tuple[Standing, str]]:
+        """Kernels with their files' names."""
+        return [(kernel, _file_name(number)) for number, kernel in enumerate(self._kernels)]
+
+
+def _file_name(number: int) -> str:
+    return f"kernel{number:05d}.npy"
+
+
+def _element_type(op: Op) -> type[np.int32 | np.float32]:
+    """Of the words a kernel sends."""
+    return np.int32 if flow.stream(op.result.type).dtype == "i32" else np.float32
 
 
 def record(

@@ -114,7 +114,7 @@ class _Looking:
         layers: list[Layer] = []
         if "graph" in self.levels:
             layers += self.level(GraphMeaning(self.resources, self.inputs), graph, refs, "fp32")
-        names, session = graph, None
+        names, session, streams = graph, None, None
         outputs: dict[str, Array] = {}
         finding: Finding | None = None
         if "placed" in self.levels or "executed" in self.levels:
@@ -136,7 +136,7 @@ class _Looking:
         there = {name for name in names.values() if name in refs}
         fused = tuple(name for name in dict.fromkeys(imported.values()) if name not in there)
         moved = [relative(difference(refs.get(name), plain[name]), largest(plain[name])) for name in plain]
-        self.write_index(refs)
+        self.write_index(refs, names, streams)
         return Looked(tuple(layers), fused, max(moved, default=0.0), finding, outputs, session)
 
     def find(
@@ -176,8 +176,12 @@ class _Looking:
             count = prod(array.shape[axes:])
         return array.shape[:axes]
 
-    def write_index(self, refs: References) -> None:
+    def write_index(self, refs: References, names: Mapping[Value, str], streams: Streams | None) -> None:
+        """What is in the folder; a kernel's features may be in another order than the value's of the same name."""
         entries: list[dict[str, str]] = [{"level": "onnxruntime", "name": n, "file": f} for n, f in refs.files()]
+        for kernel, file in streams.files() if streams is not None else ():
+            name = names.get(kernel.op.result, "")
+            entries.append({"level": "executed", "name": name, "kernel": kernel.name, "file": file})
         (self.folder / INDEX).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
 
 

@@ -22,9 +22,12 @@ from pathlib import Path
 import onnx
 
 from compiler.ir.core import TensorType
+from frontends.cli.arguments import require_not_input
+from frontends.cli.files import write_whole
 from frontends.onnx.conversion import Conversion, Unsupported
+from frontends.onnx.gather import bytes_of, gathered
 from frontends.onnx.import_graph import CONVERTERS
-from frontends.onnx.load import LoadedModel, load_model
+from frontends.onnx.load import MAX_FILE_BYTES, LoadedModel, load_model
 from frontends.onnx.probe import probe
 from frontends.onnx.support import plan
 from runtime.errors import InputError, UsageError
@@ -39,7 +42,7 @@ ONNX_TYPES = {
     "i32": onnx.TensorProto.INT32,
     "bool": onnx.TensorProto.BOOL,
 }
-DATA_FILE = "weights.bin"
+LARGEST_INSIDE = MAX_FILE_BYTES  # bytes of a file with its weights inside
 
 
 @dataclass
@@ -54,22 +57,39 @@ class Reduced:
 
 
 def reduce(path: Path, output: Path, judge: Judge, progress: Callable[[str, int, int], None]) -> Reduced:
-    """Write a small model that fails as the one at `path` does to `output`, its weights inside.
+    """Write a small model that fails as the one at `path` does to `output`, see `_write`.
 
-    Raises UsageError if the model does not fail, InputError for a file that is no model.
+    Raises UsageError if the model does not fail, InputError for a file that is no model, and if `output` is one of the
+    model's files or cannot be written.
     """
     model = load_model(path)
+    data = _data_file(output)
+    for written in (output, data):
+        require_not_input(written, model.files)
     with _workplace(model, output) as folder:
         reducer = _Reducer(model, folder, judge, progress)
         result = reducer.run()
-        onnx.load_external_data_for_model(reducer.best, str(folder))
-        temporary = output.with_name(f".{output.name}.{os.getpid()}.part")
-        try:
-            temporary.write_bytes(reducer.best.SerializeToString())
-            temporary.replace(output)
-        finally:
-            temporary.unlink(missing_ok=True)
+    _write(reducer.best, model, output)
     return result
+
+
+def _data_file(output: Path) -> Path:
+    return output.with_name(f"{output.name}.data")
+
+
+def _write(proto: onnx.ModelProto, model: LoadedModel, output: Path) -> None:
+    """Write the reduced model with its weights inside; where no file can hold them, they go into OUTPUT.data."""
+    outside = [tensor for tensor in proto.graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]
+    if proto.ByteSize() + sum(model.weights[tensor.name].nbytes for tensor in outside) < LARGEST_INSIDE:
+        for tensor in outside:
+            tensor.ClearField("external_data")
+            tensor.ClearField("data_location")
+            tensor.raw_data = model.weights[tensor.name].array().tobytes()
+    else:
+        data = _data_file(output)
+        proto, pieces = gathered(proto, model.weights, data.name)
+        write_whole(data, lambda file: file.writelines(bytes_of(pieces)))
+    write_whole(output, lambda file: file.write(proto.SerializeToString()))
 
 
 @contextmanager
@@ -97,7 +117,11 @@ class _Reducer:
     def __init__(
         self, model: LoadedModel, folder: Path, judge: Judge, progress: Callable[[str, int, int], None]
     ) -> None:
-        self.folder, self.judge, self.progress = folder, judge, progress
+        self.judge, self.progress = judge, progress
+        # A name of its own: a data file linked into the folder may have any.
+        handle, name = tempfile.mkstemp(".onnx", "candidate", folder)
+        os.close(handle)
+        self.candidate = Path(name)
         self.types = value_types(model)
         self.best = pruned(model.proto)
         self.result = Reduced(len(self.best.graph.node), 0, "")
@@ -119,9 +143,8 @@ class _Reducer:
     def judged(self, proto: onnx.ModelProto) -> str:
         self.result.tried += 1
         self.progress(f"model {self.result.tried}, {len(self.best.graph.node)} nodes so far", 0, 0)
-        path = self.folder / "candidate.onnx"
-        path.write_bytes(proto.SerializeToString())
-        return self.judge(path)
+        self.candidate.write_bytes(proto.SerializeToString())
+        return self.judge(self.candidate)
 
     def accept(self, proto: onnx.ModelProto | None, step: str) -> bool:
         """Take a smaller model if it fails in the same way."""

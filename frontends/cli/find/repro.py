@@ -29,9 +29,12 @@ from compiler.driver import Options, lower
 from compiler.ir.core import Op
 from compiler.ir.passes import Pass, Progress
 from compiler.ir.printer import print_module
+from frontends.cli.arguments import require_not_input
+from frontends.cli.files import write_whole
 from frontends.cli.toolchain import check_model, finish_image, open_module
 from frontends.cli.version import VERSION
-from frontends.onnx.load import LoadedModel, load_model
+from frontends.onnx.gather import bytes_of, gathered
+from frontends.onnx.load import load_model
 from runtime.errors import InputError, WsecError
 
 SCHEMA = 1
@@ -49,7 +52,6 @@ CRASHES = ("pass-failed", "invalid-ir")
 LIBRARIES = ("numpy", "numba", "onnx", "onnxruntime", "ortools")
 SMALL = 4096  # bytes; constants up to this size stay in a model packed without weights
 CHUNK = 1 << 22
-ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,15 @@ def attempt(path: Path, options: Options, check: Check | None, progress: Progres
 def pack(
     path: Path, options: Options, output: Path, *, weights: bool, check: Check | None, progress: Progress
 ) -> Outcome:
-    """Run, and write the run to `output`; how it ended. Raises InputError for a file that is no model."""
+    """Run, and write the run to `output`; how it ended.
+
+    Raises InputError for a file that is no model, and if `output` is one of the model's files or cannot be written.
+    """
     model = load_model(path)
+    require_not_input(output, model.files)
     outcome = attempt(path, options, check, progress)
     module = _before_failure(path, options) if outcome.code in CRASHES else ""
-    proto, pieces = _gathered(model, weights=weights)
+    proto, pieces = gathered(model.proto, model.weights, WEIGHTS, inside=None if weights else SMALL)
     options, files = _with_members(options)
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
@@ -112,23 +118,20 @@ def pack(
         "check": dataclasses.asdict(check) if check is not None else None,
         "outcome": dataclasses.asdict(outcome),
     }
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
-        with zipfile.ZipFile(temporary, "x") as archive:
+
+    def put(file: IO[bytes]) -> None:
+        with zipfile.ZipFile(file, "w") as archive:
             sums = {MODEL: _put(archive, MODEL, iter([proto.SerializeToString()]))}
             if pieces and weights:
-                sums[WEIGHTS] = _put(archive, WEIGHTS, _bytes_of(pieces))
+                sums[WEIGHTS] = _put(archive, WEIGHTS, bytes_of(pieces))
             if module:
                 sums[MODULE] = _put(archive, MODULE, iter([module.encode()]))
             for member, contents in files.items():
                 sums[member] = _put(archive, member, iter([contents]))
             manifest["sha256"] = sums
             _put(archive, MANIFEST, iter([(json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()]))
-        temporary.replace(output)
-    except OSError as error:
-        raise InputError(f"cannot write: {error.strerror}", code="cannot-write", where=str(output)) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    write_whole(output, put)
     return outcome
 
 
@@ -150,58 +153,6 @@ def _before_failure(path: Path, options: Options) -> str:
     except WsecError:
         return text
     return ""
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """Bytes of a constant: where they lie in a file, and where in the packed one; `end`: where the next may start."""
-
-    path: Path
-    offset: int
-    size: int
-    packed: int
-
-
-def _gathered(model: LoadedModel, *, weights: bool) -> tuple[onnx.ModelProto, list[_Piece]]:
-    """A copy of the model whose external data lies in one file, and what goes into that.
-
-    Without weights larger constants inside the model become external too, with data that nobody has.
-    """
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
-    pieces: list[_Piece] = []
-    at = 0
-    for tensor in proto.graph.initializer:
-        weight = model.weights[tensor.name]
-        size = weight.size * weight.dtype.itemsize
-        inside = tensor.data_location != onnx.TensorProto.EXTERNAL
-        if inside and (weights or size <= SMALL):
-            continue
-        if weight.file is not None:
-            pieces.append(_Piece(weight.file.path, weight.file.offset, size, at))
-        for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "external_data"):
-            tensor.ClearField(field)
-        tensor.data_location = onnx.TensorProto.EXTERNAL
-        for key, value in (("location", WEIGHTS), ("offset", str(at)), ("length", str(size))):
-            tensor.external_data.add(key=key, value=value)
-        at += -(-size // ALIGNMENT) * ALIGNMENT
-    return proto, pieces
-
-
-def _bytes_of(pieces: list[_Piece]) -> Iterator[bytes]:
-    at = 0
-    for piece in pieces:
-        yield bytes(piece.packed - at)
-        with piece.path.open("rb") as file:
-            file.seek(piece.offset)
-            left = piece.size
-            while left:
-                chunk = file.read(min(CHUNK, left))
-                if not chunk:
-                    raise InputError("the data file has become shorter", code="bad-weights", where=str(piece.path))
-                left -= len(chunk)
-                yield chunk
-        at = piece.packed + piece.size
 
 
 def _with_members(options: Options) -> tuple[Options, dict[str, bytes]]:

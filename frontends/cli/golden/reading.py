@@ -25,7 +25,8 @@ from frontends.cli.golden.policy import RULES, Metric, Tolerance
 from runtime.errors import InputError
 from runtime.text import safe
 
-MOST_BYTES = 1 << 22
+MOST_BYTES = 1 << 19
+LONGEST_LINE = 1 << 13  # bytes; a key of many dots costs tomllib the square of their number
 MOST_TOKENS = 1 << 20
 PERCENT = re.compile(r"(\d{1,6}(?:\.\d{1,12})?) ?%")
 
@@ -34,8 +35,11 @@ def read_baseline(path: Path) -> Baseline:
     """Raises InputError, with the entry that is wrong, for a file that is missing, malformed, or wider than policy."""
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise _bad(f"larger than {MOST_BYTES >> 20} MiB")
-        return from_toml(tomllib.loads(path.read_bytes().decode()), path.parent)
+            raise _bad(f"larger than {MOST_BYTES >> 10} KiB")
+        data = path.read_bytes()
+        if any(len(line) > LONGEST_LINE for line in data.splitlines()):
+            raise _bad(f"a line has more than {LONGEST_LINE} bytes")
+        return from_toml(tomllib.loads(data.decode()), path.parent)
     except FileNotFoundError:
         raise InputError(
             "there is no baseline", code="no-baseline", where=str(path), hint="wsec golden update MODEL --reason TEXT"

@@ -17,6 +17,7 @@ from frontends.cli.arguments import (
     given_options,
     natural,
     require_folder,
+    whole,
 )
 from frontends.cli.console import Console
 from runtime.errors import NumericsError, UsageError, WsecError
@@ -56,9 +57,9 @@ def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     update.add_argument("--reason", required=True, metavar="TEXT", help="why the numbers change; kept in the file")
     update.add_argument("--tokens", type=natural, metavar="N", help="length of the sequences to check (16)")
     update.add_argument("--batch", type=natural, metavar="N", help="number of sequences (1)")
-    update.add_argument("--seed", type=int, metavar="N", help="of the random inputs (0)")
+    update.add_argument("--seed", type=whole, metavar="N", help="of the random inputs (0)")
     update.add_argument(
-        "--cycle-tokens", type=int, metavar="N", help="hold the measured cycles of N tokens too; 0: do not (0)"
+        "--cycle-tokens", type=whole, metavar="N", help="hold the measured cycles of N tokens too; 0: do not (0)"
     )
     update.add_argument(
         "--layers", action=argparse.BooleanOptionalAction, default=None, help="hold every kernel's error too (no)"
@@ -111,9 +112,6 @@ def _action(args: argparse.Namespace, console: Console) -> Callable[[Path, Path]
         return lambda model, path: store.check(model, path, threads=args.threads, progress=console.progress)
     names = ("tokens", "batch", "seed", "cycle_tokens", "layers")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    for name in ("seed", "cycle_tokens"):
-        if given.get(name, 0) < 0:
-            raise UsageError(f"--{name.replace('_', '-')} is below zero", code="bad-option")
     options = given_options(args)
     options.pop("seed", None)
     return lambda model, path: store.update(
