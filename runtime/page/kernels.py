@@ -29,8 +29,8 @@ def kernels(image: Image, wires: Wires) -> list[dict[str, Any]]:
     Bytes are of a core's memory; `owners` has the most of one core and all cores' sum by owner. `nodes` are indices of
     `node_names`, `programs` pairs of program number and cores. `link`: most words per token on one link out of a router
     of the rectangle, `colours`: most colours in such a router. `macs`: multiply-accumulates of all its cores and a
-    token. `layers`: first and last that it works for, None outside them. Cycles are the compiler's closed forms, None where
-    it noted none.
+    token. `layers`: first and last that it works for, None outside them. Cycles are the compiler's closed forms, None
+    where it noted none.
     """
     index = {name: number for number, name in enumerate(node_names(image))}
     cycles = predicted_cycles(image)
