@@ -285,7 +285,7 @@ def test_layers_that_share_kernels(browser: Browser, tmp_path: Path) -> None:
     assert data["bounds"]["passes"] == data["report"]["summary"]["interval_cycles"]
     browser.keys("2")
     assert [text.split() for text in browser.texts(".legend .swatch")] == [
-        ["outside", "4"], ["0", "to", "1", "14"], ["2", "to", "3", "14"],
+        ["outside", "3"], ["0", "to", "1", "13"], ["2", "to", "3", "13"],
     ]  # fmt: skip
     browser.keys("/", *"attention layers 2", "ENTER")
     assert "attention, layers 2 to 3: " in browser.text(".detail .lead")
