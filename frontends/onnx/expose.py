@@ -68,9 +68,10 @@ def references(
     found = References(folder, [name for name, size in sizes.items() if size > LARGEST])
     exposed = [name for name in sizes if name not in found.left_out]
     groups = list(_groups(exposed, sizes))
+    others = [name for name in model.outputs if name not in exposed]
     for number, group in enumerate(groups):
         progress("running onnxruntime", number, len(groups))
-        wanted = [*group, *(model.outputs if number == 0 else ())]
+        wanted = [*group, *(others if number == 0 else ())]
         for name, value in zip(wanted, run_exposed(model, wanted, inputs), strict=True):
             found.put(name, value)
     return found
