@@ -21,7 +21,7 @@ from compiler.driver import Options, lower
 from compiler.flow_interpreter import Run
 from compiler.ir.core import Op, Value
 from compiler.passes.nets import Netlist
-from frontends.cli.find.cores import Scene, locate, misrouted
+from frontends.cli.find.cores import locate
 from frontends.cli.find.executed import Standing, Streams, compare_executed, received, record, standings
 from frontends.cli.find.levels import (
     FlowMeaning,
@@ -33,6 +33,8 @@ from frontends.cli.find.levels import (
     relative,
 )
 from frontends.cli.find.names import node_outputs, value_names
+from frontends.cli.find.routes import misrouted
+from frontends.cli.find.scene import Scene
 from frontends.cli.toolchain import Inside
 from frontends.onnx.expose import References, references
 from frontends.onnx.import_graph import import_model

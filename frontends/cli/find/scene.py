@@ -1,0 +1,50 @@
+"""What looking for a core needs, and how places are told: of a token, of an element, on the wafer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from compiler.flow_interpreter import Run
+from compiler.passes.nets import Netlist
+from frontends.cli.find.executed import Standing, Streams
+from runtime.image import Image
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What looking for a core needs: the image as it ran, the kernels in it, what they sent, and the inputs."""
+
+    image: Image
+    netlist: Netlist
+    kernels: Sequence[Standing]
+    streams: Streams
+    inputs: Mapping[str, Array]
+    run: Run
+    threads: int
+
+    def standing(self, index: int) -> Standing | None:
+        """A kernel of the netlist as it stands in the image; None for a host port."""
+        return next((kernel for kernel in self.kernels if kernel.op is self.netlist.ops[index]), None)
+
+
+def worst(errors: Array, bound: Array) -> tuple[int, ...]:
+    """Where the error is largest in units of its bound; where that is infinite, where it is largest."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(errors > bound, np.where(bound > 0, errors / np.maximum(bound, 1e-300), errors), 0)
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(np.nan_to_num(share, nan=np.inf))), errors.shape))
+
+
+def position_of(kernel: Standing, core: int) -> tuple[int, int]:
+    x, y = kernel.block.at(*divmod(core - kernel.block.first, kernel.block.cols))
+    return int(x), int(y)
+
+
+def token_of(place: tuple[int, ...]) -> str:
+    row, *rest = place[:-1]
+    return f"sequence {row}, position {rest[-1]}" if rest else f"sequence {row}"
