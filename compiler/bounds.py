@@ -32,13 +32,15 @@ ROUTINE = 8 * U  # relative: 3 units in the last place (see `runtime.mathlib`), 
 class Rounding:
     """What differs between the two sides. `sides`: how many of them compute in fp32, the others being exact.
 
-    `half`: one side rounds stored operands to fp16, the other does not. `flips`: both round, but what they round to
-    fp16 inside the op (softmax weights) differs in its last bits, and so may come out a unit apart.
+    `half`: one side rounds stored operands to fp16, the other does not. `machine`: one side is the machine, and both
+    round. It adds up tile by tile, so a term passes fewer additions than there are terms; and what is rounded to fp16
+    inside the op (softmax weights) differs in its last bits, and so may come out a unit apart.
     """
 
     sides: int = 1
     half: bool = False
-    flips: bool = False
+    machine: bool = False
+    storage: bool = False  # of the op: fp16
 
     @property
     def stored(self) -> float:
@@ -144,12 +146,12 @@ def attention(
     off += abs(scale) * (eq @ np.abs(k).T + np.abs(q) @ ek.T + eq @ ek.T)
     off += rounding.tiny * (np.abs(k).sum(axis=-1) + abs(scale) * np.abs(q).sum(axis=-1)[:, None] + d * rounding.tiny)
     worst = np.where(seen, off + 2 * rounding.one * size, 0).max(axis=-1, keepdims=True)
-    flips = 2 * S if rounding.flips else 0.0
+    flips = 2 * S if rounding.machine and rounding.storage else 0.0
     merges = rounding.gamma(8 * spread) if spread > 1 else 0.0
     with np.errstate(over="ignore"):  # an error of hundreds in a score bounds nothing
         relative = 2 * np.expm1(2 * worst)
     relative = relative + 2 * (rounding.stored + flips) + 2 * rounding.sides * ROUTINE
     relative = relative + 2 * rounding.gamma(seq + 8) + merges
-    near_zero = TINY if rounding.half or rounding.flips else 0.0
+    near_zero = TINY if rounding.storage else 0.0
     result = (p @ np.abs(v)) * relative + p @ (ev + rounding.stored * np.abs(v) + rounding.tiny)
     return np.asarray(result + 2 * near_zero * (seen @ np.abs(v)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,8 @@ def bound(op: Op, arguments: list[Array], errors: list[Array], y: Array, run: Ru
     function = FUNCTIONS.get(op.name)
     if function is None:
         return np.full(y.shape, np.inf)
-    if op.attrs.get("storage") != "f16":
-        rounding = Rounding(rounding.sides)
+    half = op.attrs.get("storage") == "f16"
+    rounding = replace(rounding, half=rounding.half and half, storage=half)
     with np.errstate(over="ignore", invalid="ignore"):
         return function(op, [x.astype(np.float64) for x in arguments], errors, y, run, rounding)
 
@@ -38,10 +39,12 @@ def _lookup(op: Op, arguments: list[Array], _e: list[Array], y: Array, run: Run,
 
 
 def _matvec(op: Op, arguments: list[Array], errors: list[Array], y: Array, run: Run, rounding: Rounding) -> Array:
-    """Every product is rounded once and passes at most as many additions as there are products, cores and biases."""
+    """Every product is rounded once and passes at most as many additions as there are products, cores and biases; on
+    the machine those of its own tile, and one in every tile below."""
     a: Any = op.attrs
     x, e = np.abs(arguments[0]), errors[0]
-    length = x.shape[-1] + flow.stream(op.operands[0].type).lanes + a.get("tiles", 0) + 2
+    tiles = a.get("tiles") or flow.stream(op.operands[0].type).lanes or x.shape[-1]
+    length = (-(-x.shape[-1] // tiles) if rounding.machine else x.shape[-1]) + tiles + 2
     factor = bounds.product(length, rounding)
     sums = rounding.tiny * x.sum(axis=-1, keepdims=True)
     shape = x.shape[:-1]

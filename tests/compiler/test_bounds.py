@@ -58,7 +58,7 @@ def test_attention(half: bool, size: float) -> None:
     kind = np.float16 if half else np.float32
     got = softmax_attention(*(a.astype(kind).astype(np.float32) for a in (q, k, v)), scale=0.2)
     zero = np.zeros(q.shape)
-    bound = bounds.attention((q, k, v), (zero, zero, zero), 0.2, True, 1, Rounding(half=half))
+    bound = bounds.attention((q, k, v), (zero, zero, zero), 0.2, True, 1, Rounding(half=half, storage=half))
     assert 1e-3 < (np.abs(got - exact) / bound).max() < 1
 
 

@@ -35,7 +35,7 @@ from runtime.tap import Source, Tap
 
 Array = np.ndarray[Any, Any]
 
-ROUNDING = Rounding(sides=1, flips=True)
+ROUNDING = Rounding(sides=1, machine=True)
 
 
 @dataclass(frozen=True)
