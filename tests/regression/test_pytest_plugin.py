@@ -68,6 +68,15 @@ def test_worse_fails_with_a_table_and_better_passes_with_a_hint(
     result.stdout.fnmatch_lines(["*baselines that could be updated*", "perceptron cost.cores 9999 -> *, better"])
 
 
+def test_a_worse_number_passes_once_it_is_accepted(repository: pytest.Pytester, recorded: store.Result) -> None:
+    text = recorded.path.read_text(encoding="utf-8")
+    line = next(line for line in text.splitlines() if line.startswith("cores"))
+    baseline(repository).write_text(text.replace(line, 'cores = { value = 9, worse = "2 %" }'), encoding="utf-8")
+    run(repository, UPDATE, "more cores").assert_outcomes(passed=1)
+    assert '"cost.cores 9 -> ' in baseline(repository).read_text(encoding="utf-8")
+    run(repository).assert_outcomes(passed=1)
+
+
 def test_numbers_are_junit_properties(repository: pytest.Pytester, recorded: store.Result) -> None:
     baseline(repository).write_bytes(recorded.path.read_bytes())
     run(repository, "--junit-xml=out.xml").assert_outcomes(passed=1)
