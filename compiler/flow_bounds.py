@@ -11,13 +11,16 @@ import numpy as np
 from compiler import bounds
 from compiler.bounds import Array, Rounding
 from compiler.dialects import flow
-from compiler.flow_interpreter import Run, heads_of, sequence, side_by_side
+from compiler.flow_interpreter import Run, heads_of, in_pass, sequence, side_by_side
 from compiler.ir.core import Op
 
 
-def bound(op: Op, arguments: list[Array], errors: list[Array], y: Array, run: Run, rounding: Rounding) -> Array:
+def bound(
+    op: Op, arguments: list[Array], errors: list[Array], y: Array, run: Run, rounding: Rounding, number: int = 0
+) -> Array:
     """Elementwise, for the result `y` of an op on `arguments`, which are themselves off by at most `errors`.
 
+    `number`: the pass, of an op that layers share.
     What the rounding says of fp16 holds where the op stores fp16. Infinite for an op without a formula.
     """
     function = FUNCTIONS.get(op.name)
@@ -25,8 +28,8 @@ def bound(op: Op, arguments: list[Array], errors: list[Array], y: Array, run: Ru
         return np.full(y.shape, np.inf)
     half = op.attrs.get("storage") == "f16"
     rounding = replace(rounding, half=rounding.half and half, storage=half)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return function(op, [x.astype(np.float64) for x in arguments], errors, y, run, rounding)
+    with in_pass(op, number) as then, np.errstate(over="ignore", invalid="ignore"):
+        return function(then, [x.astype(np.float64) for x in arguments], errors, y, run, rounding)
 
 
 def _lookup(op: Op, arguments: list[Array], _e: list[Array], y: Array, run: Run, rounding: Rounding) -> Array:
@@ -120,4 +123,6 @@ FUNCTIONS: dict[str, Callable[[Op, list[Array], list[Array], Array, Run, Roundin
     "flow.fork": _same,
     "flow.fifo": _same,
     "flow.relane": _same,
+    "flow.gate": _same,
+    "flow.switch": _same,
 }

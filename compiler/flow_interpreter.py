@@ -11,9 +11,10 @@ additions only. The machine never uses it. Weights are read by columns, so that 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -55,6 +56,44 @@ class Run:
                 yield group, slice(first, last), matrix[:, start + first : start + last]
 
 
+class Step(NamedTuple):
+    """An op at work on a token, in the pass with this number: from 0 where layers share kernels, else 0."""
+
+    op: Op
+    number: int
+
+
+Sent = tuple[Value, int]  # a stream, and in which pass
+
+
+def steps(module: Op) -> Iterator[Step]:
+    """What a token goes through, in order: ops between a gate and its switch once in every pass."""
+    ops = [op for op in module.body.ops if op.dialect not in ("builtin", "fabric")]
+    at, begin, number = 0, 0, 0
+    while at < len(ops):
+        op = ops[at]
+        yield Step(op, number)
+        if op.name == "flow.gate":
+            begin = at
+        at += 1
+        if op.name == "flow.switch":
+            number = (number + 1) % flow.passes_of(op)
+            at = begin if number else at
+
+
+def reads(step: Step) -> list[Sent]:
+    """What a step reads: after the first pass a gate what its switch sent in the pass before."""
+    op, number = step
+    if op.name == "flow.gate" and number:
+        return [(flow.switch_of(op).result, number - 1)]
+    return [(value, number if (last := _last_pass(value)) is None else last) for value in op.operands]
+
+
+def _last_pass(value: Value) -> int | None:
+    """Of a stream that leaves shared kernels the pass in which it does."""
+    return flow.passes_of(value.op) - 1 if value.op is not None and value.op.name == "flow.switch" else None
+
+
 def run_flow(module: Op, resources: ResourceStore, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """Run every kernel of a `flow` module in order.
 
@@ -62,22 +101,12 @@ def run_flow(module: Op, resources: ResourceStore, inputs: Mapping[str, Array]) 
     graph output name. Raises InputError for a missing input, an id outside its table, or an op of another level.
     """
     run = Run(resources, inputs)
-    values: dict[Value, Array] = {}
+    values: dict[Sent, Array] = {}
     outputs: dict[str, Array] = {}
-    ops = [op for op in module.body.ops if op.dialect not in ("builtin", "fabric")]
-    at, begin, number = 0, 0, 0  # the op, and in a loop its gate and the pass
-    while at < len(ops):
-        op = ops[at]
-        at += 1
-        result = evaluate(op, [values[value] for value in op.operands], run, number)
-        if op.name == "flow.gate":
-            begin, number = at, 0
-        elif op.name == "flow.switch" and number + 1 < flow.passes_of(op):
-            at, number = begin, number + 1
-            values[flow.gate_of(op).result] = result
-        elif op.name == "flow.switch":
-            number = 0
-        values.update(dict.fromkeys(op.results, result))
+    for step in steps(module):
+        op, number = step
+        result = evaluate(op, [values[read] for read in reads(step)], run, number)
+        values.update({(value, number): result for value in op.results})
         if op.name == "flow.output":
             outputs[str(op.attrs["name"])] = result
     return outputs
@@ -88,13 +117,18 @@ def evaluate(op: Op, arguments: list[Array], run: Run, number: int = 0) -> Array
     function = FUNCTIONS.get(op.name)
     if function is None:
         raise InputError(f"{op.name} has no meaning as a flow op", code="unsupported-op", where=str(op.loc))
-    types = [value.type for value in op.results]
-    as_then = Op(op.name, op.operands, types, flow.in_pass(op.attrs, number), loc=op.loc)
+    with in_pass(op, number) as then, np.errstate(all="ignore"):
+        return function(then, arguments, run)
+
+
+@contextmanager
+def in_pass(op: Op, number: int) -> Iterator[Op]:
+    """An op of the same streams with the constants that `op` has in a pass."""
+    then = Op(op.name, op.operands, [value.type for value in op.results], flow.in_pass(op.attrs, number), loc=op.loc)
     try:
-        with np.errstate(all="ignore"):
-            return function(as_then, arguments, run)
+        yield then
     finally:
-        as_then.drop_operands()
+        then.drop_operands()
 
 
 def _input(op: Op, _: list[Array], run: Run) -> Array:

@@ -69,6 +69,7 @@ class Layer:
     level: str  # graph, placed or executed
     name: str  # the ONNX value; of a kernel that has none (a buffer, q k v side by side) empty
     op: str  # the op or kernel that makes it, as the level calls it
+    pass_number: int | None  # of a kernel that several layers share: in which of a token's passes, from 0
     where: str  # what it is for people: the weight's name, or the ONNX node
     shape: tuple[int, ...]
     max_rel: float | None
@@ -76,6 +77,11 @@ class Layer:
     isolated: float | None
     bound: float | None
     share: float | None
+
+    @property
+    def maker(self) -> str:
+        """The op or kernel, and the pass if there are several."""
+        return in_pass(self.op, self.pass_number)
 
     @property
     def drifted(self) -> bool:
@@ -111,6 +117,7 @@ class Finding:
     wanted: float
     cause: str
     text: str
+    pass_number: int | None = None  # of a kernel that several layers share, see `Layer`
 
 
 @dataclass(frozen=True)
@@ -152,6 +159,11 @@ class CheckReport:
         finding = None if self.finding is None else {k: _finite(v) for k, v in asdict(self.finding).items()}
         rest = {"finding": finding, "schema": SCHEMA, "passed": self.passed, "ratio": self.ratio}
         return asdict(self) | {"outputs": outputs, "layers": layers} | rest
+
+
+def in_pass(kernel: str, number: int | None) -> str:
+    """What people call a kernel in one of its passes, if there are several."""
+    return kernel if number is None else f"{kernel} pass {number}"
 
 
 def tolerance(precision: str, *, exact: bool = False) -> float:

@@ -325,6 +325,15 @@ def gate_of(switch: Op) -> Op:
     raise IRError(f"{switch.name} at {switch.loc}: there is no gate @{symbol.name} before it")
 
 
+def switch_of(gate: Op) -> Op:
+    """The switch that sends tokens back to a gate. Raises IRError if there is none in its block."""
+    name = Symbol(name_of(gate))
+    for op in gate.parent.ops if gate.parent is not None else ():
+        if op.name == "flow.switch" and op.attrs.get("gate") == name:
+            return op
+    raise IRError(f"{gate.name} at {gate.loc}: no switch sends tokens back to it")
+
+
 def name_of(op: Op) -> str:
     """The kernel's name."""
     name = op.attrs["sym_name"]

@@ -86,14 +86,17 @@ class Folded(Kernel):
             for init in self.layer(number).inits(role, rect, single):
                 region = home(init.address, layout)
                 if number == 0 or region.stride:
-                    moved = init.address - region.old.address + region.address + number * region.stride
-                    yield replace(init, address=moved)
+                    yield replace(init, address=region.of_layer(init.address, number))
         for region in layout:
             if region.stride > region.old.bytes and region.old.owner == "weights":
                 gap, end = region.stride - region.old.bytes, region.address + region.old.bytes
                 kind = Dtype.F16 if gap % 4 else Dtype.F32
                 count, pitch = (self.passes, gap // kind.size), region.stride // kind.size
                 yield Init(0, rect.rows, rect.cols, end, kind.value, pitch, 1, count, ZEROS, 0, 0, 0, (0, 0))
+
+    def address(self, role: Any, address: int, number: int) -> int:
+        """Where a core keeps for layer `number` what the program for one layer has at an address."""
+        return home(address, lay_out(self.one.program(role), self.passes)).of_layer(address, number)
 
     def constants(self) -> Mapping[str, np.ndarray[Any, Any]]:
         return self.one.constants()

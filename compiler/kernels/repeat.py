@@ -24,6 +24,10 @@ class Moved:
     address: int
     stride: int
 
+    def of_layer(self, address: int, number: int) -> int:
+        """Where an address of the old region is now, for layer `number`."""
+        return address - self.old.address + self.address + number * self.stride
+
 
 def lay_out(program: Program, layers: int) -> tuple[Moved, ...]:
     """The regions of the program for several layers, in order.
@@ -54,8 +58,7 @@ def home(address: int, layout: tuple[Moved, ...]) -> Moved:
 
 
 def _moved(address: int, layout: tuple[Moved, ...]) -> int:
-    moved = home(address, layout)
-    return address - moved.old.address + moved.address
+    return home(address, layout).of_layer(address, 0)
 
 
 class _Rewriter:

@@ -69,8 +69,8 @@ def as_text(suspect: Suspect) -> str:
         lines.append(f"output {safe(suspect.value)} of the machine is outside its tolerance")
     elif layer.wrong:
         lines.append(
-            f"value {safe(layer.name)} ({safe(layer.where)}) by {safe(layer.op)}: off by {layer.isolated:.1e} of the "
-            f"largest, {layer.share:,.3g} times what rounding explains"
+            f"value {safe(layer.name)} ({safe(layer.where)}) by {safe(layer.maker)}: off by {layer.isolated:.1e} of "
+            f"the largest, {layer.share:,.3g} times what rounding explains"
         )
     else:
         lines.append(f"value {safe(layer.name)} ({safe(layer.where)}) is off by {layer.max_rel:.1e} of the largest")

@@ -123,14 +123,14 @@ def layers_text(report: CheckReport) -> str:
     levels = list(dict.fromkeys(layer.level for layer in report.layers))
     rows: dict[str, dict[str, Layer]] = {}
     for layer in report.layers:
-        rows.setdefault(layer.name or layer.op, {})[layer.level] = layer
+        rows.setdefault(layer.name or layer.maker, {})[layer.level] = layer
     head = ("value", "what", "kernel", *(column for level in levels for column in (level, "of bound")), "")
     body = []
     for name, by_level in rows.items():
         last = by_level[max(by_level, key=levels.index)]
         cells = [cell for level in levels for cell in _cells(by_level.get(level))]
         bad = [level for level, layer in by_level.items() if not layer.passed]
-        body.append((name, last.where, last.op, *cells, f"FAIL {', '.join(bad)}" if bad else ""))
+        body.append((name, last.where, last.maker, *cells, f"FAIL {', '.join(bad)}" if bad else ""))
     told = [
         "level: max|err|/max|ref|, accumulated; of bound: error of the step alone over the bound derived for it, where "
         "more than 1 is wrong",
@@ -156,8 +156,8 @@ def first_text(report: CheckReport, level: str) -> str:
     drifted = next((layer for layer in layers if layer.drifted), None)
     if wrong is not None:
         return (
-            f"{level}: the first wrong step is {wrong.op} ({wrong.where}), value {wrong.name or 'of its own'}: off by "
-            f"{wrong.isolated:.1e}, {wrong.share:,.3g} times what rounding explains"
+            f"{level}: the first wrong step is {wrong.maker} ({wrong.where}), value {wrong.name or 'of its own'}: off "
+            f"by {wrong.isolated:.1e}, {wrong.share:,.3g} times what rounding explains"
         )
     if drifted is not None:
         return (

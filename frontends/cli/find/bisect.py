@@ -21,7 +21,7 @@ from compiler.ir.passes import Pass, Progress
 from frontends.cli.exactness import is_exact
 from frontends.cli.find.layers import dims_of, sizes_of
 from frontends.cli.find.levels import FlowMeaning, GraphMeaning, compare_level
-from frontends.cli.find.names import node_outputs, value_names
+from frontends.cli.find.names import Names, node_outputs, value_names
 from frontends.cli.toolchain import Inside, check_model, finish_image, open_module
 from frontends.onnx.expose import References, references
 from frontends.onnx.load import load_model
@@ -90,6 +90,7 @@ class _Passes:
         self.exact = is_exact(self.module, self.resources, options.precision)
         self.inputs = graph_inputs(self.module, tokens, batch, seed, integers=self.exact)
         self.tried: list[str] = []
+        self.names = Names(self.outputs, self.resources)
 
     def run(self) -> Suspect:
         names = value_names(self.module, self.outputs)
@@ -110,12 +111,12 @@ class _Passes:
         """Raises _FoundError if a value is wrong in the module as it is now."""
         self.progress(f"after {name}", 0, 0)
         self.tried.append(name)
+        self.names.note(self.module)
         is_graph = any(op.dialect == "graph" for op in self.module.body.ops)
         meaning = (GraphMeaning if is_graph else FlowMeaning)(self.resources, self.inputs)
         allowed = tolerance("fp32" if is_graph else self.options.precision, exact=self.exact)
-        names = value_names(self.module, self.outputs)
         found: References = self.references
-        for layer in compare_level(self.module, meaning, names, found, self.resources, allowed):
+        for layer in compare_level(self.module, meaning, self.names.of(self.module), found, allowed):
             if not layer.passed:
                 raise _FoundError(layer)
 

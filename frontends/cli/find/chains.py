@@ -50,12 +50,12 @@ def _listen(scene: Scene, kernel: Standing, col: int, column: Sequence[Place]) -
     for place in column:
         core = kernel.block.first + place.row * kernel.block.cols + col
         header = 1 if place.row == last or _leads(kernel, place.row) else 0
-        sources.append(Source(core, STREAM_OUT if place.row == last else CHAIN_OUT, n + header))
+        sources.append(Source(core, STREAM_OUT if place.row == last else CHAIN_OUT, kernel.times * (n + header)))
     pieces: list[list[Array]] = [[] for _ in sources]
 
     def listener(_headers: Array, words: list[Array]) -> None:
         for found, piece in zip(pieces, words, strict=True):
-            found.append(piece[:, -n:].copy())
+            found.append(piece.reshape(len(piece), kernel.times, -1)[:, kernel.turn, -n:].copy())
 
     given: dict[str, Any] = dict(scene.inputs)
     Session(scene.image, scene.threads, tap=Tap(sources, listener)).run(**given)
@@ -128,4 +128,5 @@ def _address(kernel: Standing, row: int, col: int, k: int, element: int) -> int:
     role = made.role(row, col)
     assert not isinstance(role, Finisher) and isinstance(role, Role)
     tile = TileLayout.of(made.storage, role.k, sum(role.n))
-    return region_address(made.program(role), "w") + (tile.start(k) + element * tile.step) * made.storage.size
+    address = region_address(made.program(role), "w") + (tile.start(k) + element * tile.step) * made.storage.size
+    return kernel.address(role, address)

@@ -36,7 +36,7 @@ class Place:
 
 
 def matvec_column(scene: Scene, kernel: Standing, made: Matvec, col: int) -> Iterator[Place]:
-    (given,) = received(kernel.op, scene.streams, scene.run)
+    (given,) = received(kernel.step, scene.streams, scene.run)
     x = stored(kernel.op, given.astype(np.float64), scene.run)
     tile = _columns_of(scene, kernel, made, col)
     bias = _bias_of(scene, made, col)
@@ -100,7 +100,7 @@ def _finishing(activation: str, role: Finisher) -> Step:
 
 def lookup_column(scene: Scene, kernel: Standing, made: Lookup, col: int) -> Iterator[Place]:
     """Every core adds a row of its table, or zeros."""
-    (ids,) = received(kernel.op, scene.streams, scene.run)
+    (ids,) = received(kernel.step, scene.streams, scene.run)
     ids = ids[..., 0].astype(np.int64)
     positions = np.broadcast_to(np.arange(sequence(ids[..., None])), ids.shape)
     columns = slice(made.blocks.start(col), made.blocks.start(col) + made.blocks.size(col))

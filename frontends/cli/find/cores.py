@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from frontends.cli.find.chains import in_chain
 from frontends.cli.find.executed import Standing, should_be
 from frontends.cli.find.levels import difference
@@ -17,8 +19,8 @@ from runtime.check import Finding, Layer
 
 def locate(scene: Scene, kernel: Standing, layer: Layer) -> Finding:
     """The core at which the error of a wrong kernel enters, as closely as can be told."""
-    got = scene.streams.get(kernel.op)
-    wanted, bound = should_be(kernel.op, scene.streams, scene.run)
+    got = scene.streams.get(kernel.step)
+    wanted, bound = should_be(kernel.step, scene.streams, scene.run)
     place = worst(difference(got, wanted), bound)
     lane, element = divmod(place[-1], kernel.sources[0].words - 1)
     source = kernel.sources[lane]
@@ -35,7 +37,8 @@ def locate(scene: Scene, kernel: Standing, layer: Layer) -> Finding:
         got=float(got[place]),
         wanted=float(wanted[place]),
         cause="kernel",
-        text=f"{token_of(place)}, {layer.where}, kernel {kernel.name}: core ({x}, {y}) sends element {element} of lane "
+        text=f"{token_of(place)}, {layer.where}, kernel {layer.maker}: core ({x}, {y}) sends element {element} of lane "
         f"{lane}'s block on colour {colour}: got {got[place]:.7g}, wanted {wanted[place]:.7g}",
     )
-    return misrouted(scene, kernel, finding) or in_chain(scene, kernel, finding) or finding
+    found = misrouted(scene, kernel, finding) or in_chain(scene, kernel, finding) or finding
+    return replace(found, pass_number=layer.pass_number)

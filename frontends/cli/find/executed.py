@@ -18,14 +18,15 @@ import numpy as np
 from compiler import flow_bounds
 from compiler.bounds import Rounding
 from compiler.dialects import flow
-from compiler.flow_interpreter import Run, evaluate
-from compiler.ir.core import Op, Value
+from compiler.flow_interpreter import Run, Sent, Step, evaluate, reads, steps
+from compiler.ir.core import Op
 from compiler.kernels.base import Kernel
+from compiler.kernels.folded import Folded
 from compiler.kernels.port import Port
 from compiler.passes.nets import Netlist
 from compiler.resources import ResourceStore
 from frontends.cli.find.levels import row
-from frontends.cli.find.names import arranged
+from frontends.cli.find.names import PASSING_ON, Named, arranged
 from frontends.onnx.expose import References
 from runtime.check import Layer
 from runtime.errors import InputError
@@ -40,45 +41,67 @@ ROUNDING = Rounding(sides=1, machine=True)
 
 @dataclass(frozen=True)
 class Standing:
-    """A kernel of the compiler's and its block in the image; `sources` are its output lanes as seen by a tap."""
+    """A kernel of the compiler's in one pass of a token, and its block in the image.
 
-    op: Op
-    kernel: Kernel
+    `sources` are the lanes of `port`, on which the pass leaves, with the words of one pass: the one with number `turn`
+    of the `times` that a token leaves there.
+    """
+
+    step: Step
+    whole: Kernel  # for all layers that share it
     block: Block
-    number: int  # of the block
+    port: str
     sources: tuple[Source, ...]
+    times: int
+    turn: int
+
+    @property
+    def op(self) -> Op:
+        return self.step.op
+
+    @property
+    def kernel(self) -> Kernel:
+        """As it is for the layer of this pass alone."""
+        return self.whole.layer(self.step.number) if isinstance(self.whole, Folded) else self.whole
 
     @property
     def name(self) -> str:
         return self.block.name
 
+    def address(self, role: Any, address: int) -> int:
+        """Where a core keeps for this pass what `kernel`'s program for the role has at an address."""
+        return self.whole.address(role, address, self.step.number) if isinstance(self.whole, Folded) else address
+
 
 def standings(module: Op, image: Image) -> list[Standing]:
-    """The kernels of a sized module as they stand in an image.
+    """The kernels of a sized module as they stand in an image, in the order of execution: one for every pass.
 
     Raises InputError if the image has other kernels: then another version or other options made it.
     """
     netlist = Netlist(module)
-    blocks = {block.name: (number, block) for number, block in enumerate(image.blocks)}
+    blocks = {block.name: block for block in image.blocks}
     words = {net.source: net.words for net in netlist.nets}
     found = []
-    for index, (op, kernel) in enumerate(zip(netlist.ops, netlist.kernels, strict=True)):
+    for op, number in (step for step in steps(module) if flow.is_kernel(step.op)):
+        index = netlist.index[id(op)]
+        kernel = netlist.kernels[index]
         if isinstance(kernel, Port):
             continue
-        number, block = blocks.get(flow.name_of(op), (-1, None))
+        block = blocks.get(flow.name_of(op))
         if block is None or (block.rows, block.cols) != (kernel.rows, kernel.cols):
             raise InputError(
                 f"the image's kernel {flow.name_of(op)} is not the one this compiler makes of the model",
                 code="other-compiler",
                 hint="compile the model again with this version, or leave the image out",
             )
-        (port, lanes), *_ = kernel.outputs().items()
-        lane_words = words[index, port]
+        stays = op.name == "flow.switch" and number + 1 < flow.passes_of(op)
+        port = "back" if stays else next(iter(kernel.outputs()))
+        times = kernel.times(port)
         sources = tuple(
-            Source(block.first + lane.row * block.cols + lane.col, kernel.lane_queue(port, i), lane_words[i])
-            for i, lane in enumerate(lanes)
+            Source(block.first + lane.row * block.cols + lane.col, kernel.lane_queue(port, i), count // times)
+            for i, (lane, count) in enumerate(zip(kernel.outputs()[port], words[index, port], strict=True))
         )
-        found.append(Standing(op, kernel, block, number, sources))
+        found.append(Standing(Step(op, number), kernel, block, port, sources, times, min(number, times - 1)))
     return found
 
 
@@ -91,7 +114,7 @@ class Streams:
         self._kernels = kernels
         self._at = 0
         self._files = {
-            kernel.name: np.lib.format.open_memmap(
+            kernel.step: np.lib.format.open_memmap(
                 folder / _file_name(number), mode="w+", dtype=_element_type(kernel.op),
                 shape=(tokens, sum(source.words - 1 for source in kernel.sources)),
             )
@@ -99,23 +122,32 @@ class Streams:
         }  # fmt: skip
 
     def tap(self) -> Tap:
-        return Tap([source for kernel in self._kernels for source in kernel.sources], self._listen)
+        """A new tap on all kernels; a lane is heard once for all passes."""
+        firsts = [kernel for kernel in self._kernels if kernel.turn == 0]
+        sources = [Source(s.core, s.queue, kernel.times * s.words) for kernel in firsts for s in kernel.sources]
 
-    def _listen(self, headers: Array, words: list[Array]) -> None:
-        lanes = iter(words)
+        def listen(headers: Array, words: list[Array]) -> None:
+            self._listen(headers, {(s.core, s.queue): heard for s, heard in zip(sources, words, strict=True)})
+
+        return Tap(sources, listen)
+
+    def _listen(self, headers: Array, words: Mapping[tuple[int, int], Array]) -> None:
         for kernel in self._kernels:
-            heard = [next(lanes) for _ in kernel.sources]
+            heard = [
+                words[source.core, source.queue].reshape(len(headers), kernel.times, -1)[:, kernel.turn]
+                for source in kernel.sources
+            ]
             for lane, block in enumerate(heard):
                 if not np.array_equal(block[:, 0], headers):
                     self.strays.append((kernel, lane))
             rows = slice(self._at, self._at + len(headers))
             sent = np.concatenate([block[:, 1:] for block in heard], axis=1)
-            self._files[kernel.name][rows] = sent.view(_element_type(kernel.op))
+            self._files[kernel.step][rows] = sent.view(_element_type(kernel.op))
         self._at += len(headers)
 
-    def get(self, op: Op) -> Array:
-        """What a kernel sent, [token axes.., features], mapped from its file."""
-        values = self._files[flow.name_of(op)]
+    def get(self, step: Step) -> Array:
+        """What a kernel sent in a pass, [token axes.., features], mapped from its file."""
+        values = self._files[step]
         array: Array = values.reshape(*self.axes, values.shape[1])
         return array
 
@@ -150,45 +182,47 @@ def record(
     return streams, outputs, session
 
 
-def received(op: Op, streams: Streams, run: Run) -> list[Array]:
-    """The streams into an op as their producers sent them."""
-    return [_sent(value, streams, run) for value in op.operands]
+def received(step: Step, streams: Streams, run: Run) -> list[Array]:
+    """The streams into an op in a pass as their producers sent them."""
+    return [_sent(read, streams, run) for read in reads(step)]
 
 
-def _sent(value: Value, streams: Streams, run: Run) -> Array:
+def _sent(read: Sent, streams: Streams, run: Run) -> Array:
+    value, number = read
     maker = value.op
     assert maker is not None
     if maker.name == "flow.fork":
-        return _sent(maker.operands[0], streams, run)
-    return evaluate(maker, [], run) if maker.name == "flow.input" else streams.get(maker)
+        return received(Step(maker, number), streams, run)[0]
+    return evaluate(maker, [], run) if maker.name == "flow.input" else streams.get(Step(maker, number))
 
 
-def should_be(op: Op, streams: Streams, run: Run) -> tuple[Array, Array]:
+def should_be(step: Step, streams: Streams, run: Run) -> tuple[Array, Array]:
     """What a kernel should have sent for what it received, as good as exact, and how far it may be from that."""
-    given = [x.astype(np.float64) if x.dtype.kind == "f" else x for x in received(op, streams, run)]
-    wanted = evaluate(op, given, run)
-    return wanted, flow_bounds.bound(op, given, [np.zeros(x.shape) for x in given], wanted, run, ROUNDING)
+    op, number = step
+    given = [x.astype(np.float64) if x.dtype.kind == "f" else x for x in received(step, streams, run)]
+    wanted = evaluate(op, given, run, number)
+    return wanted, flow_bounds.bound(op, given, [np.zeros(x.shape) for x in given], wanted, run, ROUNDING, number)
 
 
 def compare_executed(
     kernels: list[Standing],
     streams: Streams,
     inputs: Mapping[str, Array],
-    names: Mapping[Value, str],
+    names: Mapping[Step, Named],
     references: References,
     resources: ResourceStore,
     tolerance: float,
 ) -> Iterator[tuple[Standing, Layer]]:
-    """A row for every kernel; of those that pass tokens on unchanged only where they do not."""
+    """A row for every kernel and pass; of those that pass tokens on unchanged only where they do not."""
     run = Run(resources, inputs, sums=np.float64)
     for kernel in kernels:
-        op = kernel.op
-        got = streams.get(op)
-        wanted, bound = should_be(op, streams, run)
+        step, named = kernel.step, names[kernel.step]
+        got = streams.get(step)
+        wanted, bound = should_be(step, streams, run)
         if not tolerance:
             bound = np.zeros(bound.shape)
-        name = names.get(op.result, "")
-        reference = arranged(op, references.get(name), got.shape) if name in references else None
-        layer = row("executed", name, op, resources, got, reference, tolerance, (got, wanted, bound))
-        if op.name not in ("flow.fifo", "flow.relane") or layer.wrong:
+        there = named.value in references
+        reference = arranged(step.op, references.get(named.value), got.shape) if there else None
+        layer = row("executed", step, named, got, reference, tolerance, (got, wanted, bound))
+        if step.op.name not in PASSING_ON or layer.wrong:
             yield kernel, layer

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from compiler.dialects.flow import stream
+from compiler.dialects import flow
 from compiler.dialects.graph import tensor_type
 from compiler.dims import evaluate as size_of
 from compiler.driver import Options, lower
-from compiler.flow_interpreter import Run
+from compiler.flow_interpreter import Run, Step
 from compiler.ir.core import Op, Value
+from compiler.ir.passes import Pass
 from compiler.passes.nets import Netlist
 from frontends.cli.find.cores import locate
 from frontends.cli.find.executed import Standing, Streams, compare_executed, received, record, standings
@@ -29,10 +30,9 @@ from frontends.cli.find.levels import (
     compare_level,
     difference,
     largest,
-    refuse_shared,
     relative,
 )
-from frontends.cli.find.names import node_outputs, value_names
+from frontends.cli.find.names import Named, Names, node_outputs, value_names
 from frontends.cli.find.routes import misrouted
 from frontends.cli.find.scene import Scene
 from frontends.cli.toolchain import Inside
@@ -100,11 +100,10 @@ class _Looking:
         self.path, self.image, self.inputs, self.levels, self.exact = path, image, inputs, levels, exact
         self.threads, self.folder, self.progress = threads, folder, progress
         self.options = options_of(image)
-        if set(levels) - {"graph"}:
-            refuse_shared(self.options.fold)
         self.model = load_model(path)
         self.outputs = node_outputs(self.model)
         self.module, self.resources = import_model(path)
+        self.names = Names(self.outputs, self.resources)
 
     def run(self, plain: Mapping[str, Array]) -> Looked:
         imported = value_names(self.module, self.outputs)
@@ -114,14 +113,15 @@ class _Looking:
             self.model, sizes_of(graph, dims_of(self.module, self.inputs)), self.inputs, self.folder, self.progress
         )
         layers: list[Layer] = []
+        names = self.names.of(self.module)
         if "graph" in self.levels:
-            layers += self.level(GraphMeaning(self.resources, self.inputs), graph, refs, "fp32")
-        names, session, streams = graph, None, None
+            layers += self.level(GraphMeaning(self.resources, self.inputs), names, refs, "fp32")
+        session, streams = None, None
         outputs: dict[str, Array] = {}
         finding: Finding | None = None
         if "placed" in self.levels or "executed" in self.levels:
             self.lower("size")
-            names = value_names(self.module, self.outputs)
+            names = self.names.of(self.module)
         if "placed" in self.levels:
             layers += self.level(FlowMeaning(self.resources, self.inputs), names, refs, self.options.precision)
         if "executed" in self.levels:
@@ -135,7 +135,7 @@ class _Looking:
             rows = list(compare_executed(kernels, streams, self.inputs, names, refs, self.resources, allowed))
             layers += [layer for _, layer in rows]
             finding = self.find(kernels, streams, rows, outputs)
-        there = {name for name in names.values() if name in refs}
+        there = {named.value for named in names.values() if named.value in refs}
         fused = tuple(name for name in dict.fromkeys(imported.values()) if name not in there)
         moved = [relative(difference(refs.get(name), plain[name]), largest(plain[name])) for name in plain]
         self.write_index(refs, names, streams)
@@ -152,38 +152,45 @@ class _Looking:
             self.progress("looking for the core", 0, 0)
             return locate(scene, *wrong)
         for op in self.module.body.find("flow.output"):
-            (sent,) = received(op, streams, run)
+            (sent,) = received(Step(op, 0), streams, run)
             if not np.array_equal(sent.reshape(-1), outputs[str(op.attrs["name"])].reshape(-1), equal_nan=True):
                 return misrouted(scene, None, None)
         return None
 
     def lower(self, phase: str) -> None:
-        lower(self.module, self.resources, self.options, to=phase, progress=self.progress, target=self.image.target)
+        lower(
+            self.module, self.resources, self.options, to=phase, hooks=[self.after], progress=self.progress,
+            target=self.image.target,
+        )  # fmt: skip
+
+    def after(self, _index: int, _step: Pass, module: Op, _seconds: float) -> None:
+        self.names.note(module)
 
     def level(
-        self, meaning: GraphMeaning | FlowMeaning, names: Mapping[Value, str], refs: References, precision: str
+        self, meaning: GraphMeaning | FlowMeaning, names: Mapping[Step, Named], refs: References, precision: str
     ) -> list[Layer]:
         self.progress(f"comparing level {meaning.level}", 0, 0)
         allowed = tolerance(precision, exact=self.exact)
-        return list(compare_level(self.module, meaning, names, refs, self.resources, allowed))
+        return list(compare_level(self.module, meaning, names, refs, allowed))
 
     def token_axes(self) -> tuple[int, ...]:
         """How many tokens, as the first input counts them."""
         op: Op = self.module.body.find("flow.input")[0]
         array = np.asarray(self.inputs[str(op.attrs["name"])])
-        features = stream(op.result.type).features
+        features = flow.stream(op.result.type).features
         axes, count = array.ndim, 1
         while axes and count != features and "limit" not in op.attrs:
             axes -= 1
             count = prod(array.shape[axes:])
         return array.shape[:axes]
 
-    def write_index(self, refs: References, names: Mapping[Value, str], streams: Streams | None) -> None:
+    def write_index(self, refs: References, names: Mapping[Step, Named], streams: Streams | None) -> None:
         """What is in the folder; a kernel's features may be in another order than the value's of the same name."""
-        entries: list[dict[str, str]] = [{"level": "onnxruntime", "name": n, "file": f} for n, f in refs.files()]
+        entries: list[dict[str, Any]] = [{"level": "onnxruntime", "name": n, "file": f} for n, f in refs.files()]
         for kernel, file in streams.files() if streams is not None else ():
-            name = names.get(kernel.op.result, "")
-            entries.append({"level": "executed", "name": name, "kernel": kernel.name, "file": file})
+            entry = {"level": "executed", "name": names[kernel.step].value, "kernel": kernel.name, "file": file}
+            shared = {"pass_number": kernel.step.number} if flow.passes_of(kernel.op) > 1 else {}
+            entries.append({**entry, **shared})
         (self.folder / INDEX).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
 
 

@@ -8,6 +8,7 @@ isolated      each op on the reference's own values. Between two values that onn
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,28 +18,27 @@ import numpy as np
 from compiler import flow_bounds, graph_bounds
 from compiler.bounds import Rounding
 from compiler.dialects.flow import passes_of
-from compiler.flow_interpreter import Run, evaluate
+from compiler.flow_interpreter import Run, Sent, Step, evaluate, reads, steps
 from compiler.graph_interpreter import Frame, evaluate_op
-from compiler.ir.core import Op, Value
+from compiler.ir.core import Op
 from compiler.resources import ResourceStore
-from frontends.cli.find.names import arranged, label, op_name
+from frontends.cli.find.names import Named, arranged, op_name
 from frontends.onnx.expose import References
 from runtime.check import Layer
-from runtime.errors import InputError
 
 Array = np.ndarray[Any, Any]
 
 
 class Meaning(ABC):
-    """What ops of a level mean, and how far onnxruntime may be from it."""
+    """What steps of a level mean, and how far onnxruntime may be from it."""
 
     level: str
 
     @abstractmethod
-    def evaluate(self, op: Op, arguments: list[Array]) -> Array: ...
+    def evaluate(self, step: Step, arguments: list[Array]) -> Array: ...
 
     @abstractmethod
-    def bound(self, op: Op, arguments: list[Array], errors: list[Array], result: Array) -> Array: ...
+    def bound(self, step: Step, arguments: list[Array], errors: list[Array], result: Array) -> Array: ...
 
 
 class GraphMeaning(Meaning):
@@ -49,11 +49,11 @@ class GraphMeaning(Meaning):
     def __init__(self, resources: ResourceStore, inputs: Mapping[str, Array]) -> None:
         self.frame = Frame(resources, inputs)
 
-    def evaluate(self, op: Op, arguments: list[Array]) -> Array:
-        return evaluate_op(op, arguments, self.frame)
+    def evaluate(self, step: Step, arguments: list[Array]) -> Array:
+        return evaluate_op(step.op, arguments, self.frame)
 
-    def bound(self, op: Op, arguments: list[Array], errors: list[Array], result: Array) -> Array:
-        return graph_bounds.bound(op, arguments, errors, result, self.frame)
+    def bound(self, step: Step, arguments: list[Array], errors: list[Array], result: Array) -> Array:
+        return graph_bounds.bound(step.op, arguments, errors, result, self.frame)
 
 
 class FlowMeaning(Meaning):
@@ -64,11 +64,12 @@ class FlowMeaning(Meaning):
     def __init__(self, resources: ResourceStore, inputs: Mapping[str, Array]) -> None:
         self.run = Run(resources, inputs)
 
-    def evaluate(self, op: Op, arguments: list[Array]) -> Array:
-        return evaluate(op, arguments, self.run)
+    def evaluate(self, step: Step, arguments: list[Array]) -> Array:
+        return evaluate(step.op, arguments, self.run, step.number)
 
-    def bound(self, op: Op, arguments: list[Array], errors: list[Array], result: Array) -> Array:
-        return flow_bounds.bound(op, arguments, errors, result, self.run, Rounding(sides=2, half=True))
+    def bound(self, step: Step, arguments: list[Array], errors: list[Array], result: Array) -> Array:
+        rounding = Rounding(sides=2, half=True)
+        return flow_bounds.bound(step.op, arguments, errors, result, self.run, rounding, step.number)
 
 
 @dataclass
@@ -80,62 +81,39 @@ class _Seen:
     error: Array
 
 
-def refuse_shared(layers: int) -> None:
-    """Raise InputError if several layers share kernels: there is no value of a layer's own then."""
-    if layers > 1:
-        raise InputError(
-            f"{layers} layers share kernels here, which send a token once for each of them; only level graph can be "
-            "looked at",
-            code="shared-kernels",
-            hint="compile without --fold to look at the kernels",
-        )
-
-
 def compare_level(
-    module: Op,
-    meaning: Meaning,
-    names: Mapping[Value, str],
-    references: References,
-    resources: ResourceStore,
-    tolerance: float,
+    module: Op, meaning: Meaning, names: Mapping[Step, Named], references: References, tolerance: float
 ) -> Iterator[Layer]:
-    """A row for every value of the module that the reference has. A tolerance of 0 makes all bounds 0.
-
-    Raises InputError for a module with shared kernels.
-    """
-    refuse_shared(max((passes_of(op) for op in module.body.ops if op.dialect == "flow"), default=1))
-    seen: dict[Value, _Seen] = {}
-    left = {value: len(value.uses) for op in module.body.ops for value in op.results}
-    for op in module.body.ops:
-        if op.dialect not in ("graph", "flow") or op.name == "graph.output":
-            continue
-        given = [seen[value] for value in op.operands]
-        accumulated = meaning.evaluate(op, [value.accumulated for value in given])
+    """A row for every value of the module that the reference has, in the order of execution; shared kernels have one
+    for every layer. A tolerance of 0 makes all bounds 0."""
+    order = [step for step in steps(module) if step.op.name != "graph.output"]
+    left = Counter(read for step in order for read in reads(step))
+    seen: dict[Sent, _Seen] = {}
+    for step in order:
+        given = [seen[read] for read in reads(step)]
+        accumulated = meaning.evaluate(step, [value.accumulated for value in given])
         isolated, off = accumulated, np.zeros(accumulated.shape)
-        if op.operands:
-            isolated = meaning.evaluate(op, [value.isolated for value in given])
+        if given:
+            isolated = meaning.evaluate(step, [value.isolated for value in given])
             if tolerance:
-                off = meaning.bound(op, [v.isolated for v in given], [v.error for v in given], isolated)
+                off = meaning.bound(step, [v.isolated for v in given], [v.error for v in given], isolated)
         result = _Seen(accumulated, isolated, off)
-        name = names.get(op.results[0]) if op.results else None
-        wanted = arranged(op, references.get(name), accumulated.shape) if name and name in references else None
-        if name and wanted is not None and wanted.dtype.kind == accumulated.dtype.kind:
-            yield row(
-                meaning.level, name, op, resources, result.accumulated, wanted, tolerance, (isolated, wanted, off)
-            )
+        name = names[step].value
+        wanted = arranged(step.op, references.get(name), accumulated.shape) if name in references else None
+        if wanted is not None and wanted.dtype.kind == accumulated.dtype.kind:
+            yield row(meaning.level, step, names[step], accumulated, wanted, tolerance, (isolated, wanted, off))
             result.isolated, result.error = wanted.astype(accumulated.dtype), np.zeros(wanted.shape)
-        for value in op.operands:
-            left[value] -= 1
-            if not left[value]:
-                seen.pop(value, None)
-        seen.update(dict.fromkeys(op.results, result))
+        left.subtract(reads(step))
+        for read in reads(step):
+            if not left[read]:
+                seen.pop(read, None)
+        seen.update({(value, step.number): result for value in step.op.results if left[value, step.number]})
 
 
 def row(
     level: str,
-    name: str,
-    op: Op,
-    resources: ResourceStore,
+    step: Step,
+    named: Named,
     accumulated: Array,
     wanted: Array | None,
     tolerance: float,
@@ -147,9 +125,10 @@ def row(
     scale = largest(reference)
     return Layer(
         level=level,
-        name=name,
-        op=op_name(op),
-        where=label(op, resources),
+        name=named.value,
+        op=op_name(step.op),
+        pass_number=step.number if passes_of(step.op) > 1 else None,
+        where=named.where,
         shape=tuple(accumulated.shape),
         max_rel=relative(difference(accumulated, wanted), largest(wanted)) if wanted is not None else None,
         tolerance=tolerance,

@@ -51,7 +51,7 @@ def misroutes(scene: Scene) -> Iterator[Misroute]:
 
 def _senders(scene: Scene, loaded: Loaded, end: tuple[int, str]) -> list[tuple[int, int]]:
     """(unit, queue) of every lane of an output port, or of a host port."""
-    kernel = scene.standing(end[0])
+    kernel = scene.standing(*end)
     if kernel is not None:
         return [(source.core, source.queue) for source in kernel.sources]
     first, count = _host_lanes(scene.image, scene.netlist.kernels[end[0]], "in")
@@ -93,14 +93,15 @@ def _ends(scene: Scene, loaded: Loaded, sink: int, port: str) -> Iterator[tuple[
 def misrouted(scene: Scene, kernel: Standing | None, finding: Finding | None) -> Finding | None:
     """The first lane into a kernel (None: any, also into the host) that comes from elsewhere, with what it brought."""
     for found in misroutes(scene):
-        if kernel is None or scene.standing(found.sink) is kernel:
-            return _misroute_finding(scene, found, finding)
+        if kernel is None or scene.netlist.ops[found.sink] is kernel.op:
+            number = kernel.step.number if kernel is not None else 0
+            return _misroute_finding(scene, found, finding, number)
     return None
 
 
-def _misroute_finding(scene: Scene, found: Misroute, finding: Finding | None) -> Finding:
+def _misroute_finding(scene: Scene, found: Misroute, finding: Finding | None, number: int) -> Finding:
     net = scene.netlist.nets[found.net]
-    meant, came = (_lane_of(scene, end) for end in (found.wanted, found.got))
+    meant, came = (_lane_of(scene, end, number) for end in (found.wanted, found.got))
     sink = scene.standing(found.sink)
     name = sink.name if sink is not None else f"host port {scene.image.ports[-1].name}"
     token: tuple[int, ...] = ()
@@ -132,13 +133,14 @@ def _misroute_finding(scene: Scene, found: Misroute, finding: Finding | None) ->
     )
 
 
-def _lane_of(scene: Scene, end: tuple[int, int]) -> tuple[str, Array] | None:
-    """What sends from a queue, in words, and the block it sent; None if it is no lane between kernels."""
-    for kernel in scene.kernels:
+def _lane_of(scene: Scene, end: tuple[int, int], number: int) -> tuple[str, Array] | None:
+    """What sends from a queue, in words, and the block it sent, in pass `number` if it has that; None if it is no lane
+    between kernels."""
+    for kernel in sorted(scene.kernels, key=lambda kernel: kernel.step.number != number):
         for lane, source in enumerate(kernel.sources):
             if (source.core, source.queue) == end:
                 x, y = position_of(kernel, source.core)
                 start = lane * (kernel.sources[0].words - 1)
-                block = scene.streams.get(kernel.op)[..., start : start + source.words - 1]
+                block = scene.streams.get(kernel.step)[..., start : start + source.words - 1]
                 return f"lane {lane} of {kernel.name} from core ({x}, {y})", block
     return None

@@ -28,9 +28,11 @@ class Scene:
     run: Run
     threads: int
 
-    def standing(self, index: int) -> Standing | None:
-        """A kernel of the netlist as it stands in the image; None for a host port."""
-        return next((kernel for kernel in self.kernels if kernel.op is self.netlist.ops[index]), None)
+    def standing(self, index: int, port: str = "") -> Standing | None:
+        """A kernel of the netlist as it stands in the image, in its first pass (that leaves on `port`); None for a host
+        port."""
+        op = self.netlist.ops[index]
+        return next((kernel for kernel in self.kernels if kernel.op is op and port in ("", kernel.port)), None)
 
 
 def worst(errors: Array, bound: Array) -> tuple[int, ...]:

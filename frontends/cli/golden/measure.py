@@ -115,7 +115,7 @@ def _layer_names(layers: Sequence[Layer]) -> dict[int, str]:
     names = [layer.where or layer.name or layer.op for layer in layers]
     often = {name for name, count in Counter(names).items() if count > 1}
     return {
-        id(layer): safe(f"{name} ({layer.op})" if name in often else name)
+        id(layer): safe(f"{name} ({layer.maker})" if name in often else name)
         for layer, name in zip(layers, names, strict=True)
     }
 
