@@ -286,6 +286,3 @@ def test_the_command_line_shows_loops(wsec: Any, gpt: Path, tmp_path: Path) -> N
     assert told.code == 0 and "kernels by 2 layers each, 1 times; a pass takes up to" in told.out
     checked = wsec("check", gpt, path, "--tokens", "12")
     assert checked.code == 0, checked.err
-    inside = wsec("check", gpt, path, "--tokens", "12", "--layers")
-    assert inside.code == 1 and "only level graph can be looked at" in inside.err
-    assert wsec("check", gpt, path, "--tokens", "12", "--layers", "--level", "graph").code == 0

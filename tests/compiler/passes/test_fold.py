@@ -10,7 +10,7 @@ import pytest
 
 import compiler.pipelines  # noqa: F401 - registers the passes
 from compiler.dialects import flow, graph
-from compiler.flow_interpreter import run_flow
+from compiler.flow_interpreter import reads, run_flow, steps
 from compiler.ir.core import IRError, Op, StreamType, Symbol
 from compiler.ir.parser import parse_module
 from compiler.ir.passes import PassContext, PassManager, parse_pipeline
@@ -51,6 +51,20 @@ def test_text_of_a_folded_gpt(golden: Callable[[str, str], None]) -> None:
     text = print_module(module)
     golden("folded.wir", text)
     assert print_module(parse_module(text)) == text
+
+
+def test_steps_of_a_token() -> None:
+    """A set of kernels comes as often as layers share it, all else once, and each step reads what was made before."""
+    module, _ = gpt(2)
+    order = list(steps(module))
+    names = [f"{flow.name_of(op)}.{number}" for op, number in order if flow.is_kernel(op)]
+    assert len(names) == len(set(names)) == sum(flow.passes_of(op) for op in module.body.ops if flow.is_kernel(op))
+    ends = [name for name in names if name.startswith(("gate", "switch"))]
+    assert ends == [f"{end}{number}.{n}" for number in (0, 1) for n in (0, 1) for end in ("gate", "switch")]
+    made = set()
+    for step in order:
+        assert set(reads(step)) <= made
+        made |= {(value, step.number) for value in step.op.results}
 
 
 @pytest.mark.parametrize("fold", [1, 2, 4])
