@@ -35,7 +35,9 @@ of small integers. Exits with 5 if an output is outside.
 accumulated  from the inputs on, against onnxruntime's value; the tolerance is that of outputs
 isolated     this step alone, against a bound derived from its operands. At graph and placed it gets onnxruntime's own
              values. At executed nothing is fed to the machine: what the op means is computed from the words the
-             kernel really received, with its own rounding of weights and operands and sums in fp64."""
+             kernel really received, with its own rounding of weights and operands and sums in fp64.
+
+Kernels that layers share (--fold) have a row for every layer: `matvec1 pass 3` works for the fourth that shares it."""
 
 
 def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
