@@ -23,12 +23,15 @@ from runtime.errors import InfeasibleError, InputError, Lever, LimitError, Usage
 from runtime.image import Image
 from runtime.target import Target
 
+DEFAULT_TARGET = "cs2"
+UNSIZED = ("import", "canonical", "fuse", "flow")  # phases in which a module may change its target
+
 
 @dataclass(frozen=True)
 class Options:
     """What a compilation depends on besides the model. Each is stored in the module when its phase has used it."""
 
-    target: str = "cs2"
+    target: str = ""  # a name or a TOML file; none: that of a module which has one, else DEFAULT_TARGET
     precision: str = "fp32"  # fp32, or fp16: fp16 weights, caches and multiplied operands, fp32 accumulation
     max_seq: int = 0  # positions per sequence; 0: as many as the model has
     slots: int = 1  # sequences whose caches the image holds at once
@@ -141,23 +144,31 @@ def _passes_done(module: Op) -> int:
 
 
 def _target(module: Op, phase: str, options: Options) -> Target:
-    """The target asked for, or that of a module which is past choosing. A module's text never names a file to read."""
-    target = targets.load(options.target)
-    name = module.attrs.get("target")
-    if phase in ("import", "canonical", "fuse", "flow"):
-        if options.defects:
-            dead = defects.read(options.defects, target.fabric)
-            target = targets.with_defects(target, (*target.defects, *dead), options.defects)
-        module.attrs["target"] = target.name
-        if target.defects:
-            module.attrs["defects"] = target.defects
-        return target
-    if name != target.name:
-        if name not in targets.names():
-            hint = "name the file of that target with --target"
-            raise UsageError(f"the module was sized for {name!r}, not {target.name!r}", code="other-target", hint=hint)
-        target = targets.load(str(name))
-    return targets.with_defects(target, module.attrs.get("defects", target.defects), "the module")
+    """The target asked for, else the module's own, else the CS-2; a module that has been sized keeps its own.
+
+    A module's text never names a file to read. Raises UsageError where it is for a target that only a file describes,
+    or has been sized for another than the one asked for.
+    """
+    own = module.attrs.get("target")
+    sized = phase not in UNSIZED
+    asked = targets.load(options.target) if options.target else None
+    target = asked or targets.load(str(own) if own in targets.names() else DEFAULT_TARGET)
+    if own != target.name and (sized or (own is not None and asked is None)):
+        done = "was sized for" if sized else "is for"
+        hint = f"--target {own}" if own in targets.names() else "name the file of that target with --target"
+        raise UsageError(f"the module {done} {own!r}, not {target.name!r}", code="other-target", hint=hint)
+    dead = module.attrs.get("defects", target.defects) if own == target.name else target.defects
+    if sized or not options.defects:
+        target = targets.with_defects(target, dead, "the module")
+    else:
+        found = defects.read(options.defects, target.fabric)
+        target = targets.with_defects(target, (*target.defects, *found), options.defects)
+    module.attrs["target"] = target.name
+    if target.defects:
+        module.attrs["defects"] = target.defects
+    else:
+        module.attrs.pop("defects", None)
+    return target
 
 
 def _note_demands(module: Op, options: Options) -> None:

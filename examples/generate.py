@@ -22,4 +22,6 @@ def main(path: str, prompt: str, count: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

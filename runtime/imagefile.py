@@ -207,7 +207,8 @@ def _read_header(file: BinaryIO, path: Path) -> tuple[Header, dict[str, Any], in
     size = os.fstat(file.fileno()).st_size
     prefix = file.read(PREFIX.size)
     if len(prefix) < PREFIX.size or prefix[: len(MAGIC)] != MAGIC:
-        raise InputError("not a .wse image", code="bad-image", where=str(path))
+        hint = "`wsec compile model.onnx -o model.wse` makes one"
+        raise InputError("not a .wse image", code="bad-image", where=str(path), hint=hint)
     _, schema, length = PREFIX.unpack(prefix)
     if schema != SCHEMA:
         raise InputError(

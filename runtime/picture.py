@@ -34,6 +34,8 @@ def wafer_picture(image: Image, width: int = 72, colour: bool = True) -> str:
         f"{columns} x {height} cores at ({left},{top}) of {safe(image.target.name)}; one cell is {scale} x {down} cores"
     )
     legend = "  ".join(_legend(i, kind, image, colour) for i, kind in enumerate(kinds))
+    if len(image.blocks) > len(kinds):
+        legend += f"; every second kernel of a kind in {'a darker shade' if colour else 'small letters'}"
     return "\n".join([head, *lines, legend])
 
 

@@ -27,6 +27,7 @@ MAX_SCALE = 28.0  # pixels of a core
 FONTS = (13, 12, 11, 10, 9, 8, 7)  # pixels, the largest that fits
 OUTSIDE_FONT = 8
 LETTER = 0.6  # width of a letter as a share of the font's size
+MOST_LAYERS = 12  # in the legend, evenly spread
 HEAT_CELLS = 220  # along the long side
 HEAT = ("#fde0c5", "#facba6", "#f8b58b", "#f59e72", "#f2855d", "#ef6a4c", "#eb4a40")
 
@@ -363,7 +364,9 @@ def _free(box: tuple[float, float, float, float], drawing: _Drawing) -> bool:
 
 
 def _legend(image: Image, colour: str, heat: bool, peak: int, drawing: _Drawing) -> list[str]:
-    lines = [f'<text y="14" font-size="15" font-weight="bold">{_text(_shortened(_title(image)))}</text>']
+    title = _shortened(_title(image))
+    size = 15 if len(title) <= 24 else 12
+    lines = [f'<text y="14" font-size="{size}" font-weight="bold">{_text(title)}</text>']
     used = int((image.cores["program"] >= 0).sum())
     share = 100 * used / max(1, image.target.cores)
     facts = [
@@ -411,7 +414,8 @@ def _swatches(image: Image, colour: str) -> list[tuple[str, str]]:
     if colour == "layer":
         by_layer = dict(zip(layers(image), _fills(image, colour), strict=True))
         known = [layer for layer in by_layer if layer is not None]
-        shown = sorted({round(i * (len(known) - 1) / 7) for i in range(8)}) if known else []
+        most = min(len(known), MOST_LAYERS)
+        shown = [i * (len(known) - 1) // max(1, most - 1) for i in range(most)]
         found = [(by_layer[known[n]], f"layer {known[n].text}") for n in shown]
         return [*found, (by_layer[None], "outside the layers")] if None in by_layer else found
     counts = Counter(block.kind for block in image.blocks)

@@ -326,6 +326,50 @@ def test_truncated_model(refused: Any, gpt: Path, tmp_path: Path) -> None:
         refused(1, ["truncated", str(model)], *verb, model, *output)
 
 
+def test_an_image_or_ir_text_in_place_of_a_model(refused: Any, gpt_wse: Path, tmp_path: Path) -> None:
+    for verb in ("lint", "compile", "check", "bisect"):
+        refused(1, ["not an ONNX file", "it is a compiled image", "`wsec run`"], verb, gpt_wse)
+    text = tmp_path / "flow.txt"
+    text.write_text('builtin.module @m { phase = "flow" } {}')
+    refused(1, ["not an ONNX file", "it is IR text: call it .wir"], "compile", text, "-o", tmp_path / "m.wse")
+
+
+def test_a_model_in_place_of_an_image(refused: Any, gpt: Path) -> None:
+    for verb in (["run", gpt, "--tokens", "1"], ["validate", gpt], ["report", gpt]):
+        refused(1, ["not a .wse image", "hint: `wsec compile model.onnx -o model.wse`"], *verb)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["compil", "m.onnx"], "invalid choice: 'compil'|did you mean compile?"),
+        (["target", "lst"], "wsec target: |did you mean list?"),
+        (["compile", "m.onnx", "--precison", "fp16"], "wsec compile: |--precison fp16; did you mean --precision?"),
+        (["compile", "m.onnx", "--precision=bf16"], "invalid choice: 'bf16'|did you mean fp16?"),
+        (["target", "list", "--jsno"], "wsec target list: |did you mean --json?"),
+        (["run", "m.wse", "--tokens", "1,", "2"], "unrecognized arguments: 2; see wsec run --help"),
+        ([], "required: VERB; see wsec --help"),
+        (["view", "m.wse"], "required: --svg; see wsec view --help"),
+    ],
+)
+def test_a_mistyped_command_line(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from frontends.cli.main import main
+
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert all(part in message for part in told.split("|")), message
+
+
+def test_what_target_show_prints_is_a_target(wsec: Any, tmp_path: Path) -> None:
+    (tmp_path / "dead.txt").write_text("6 6\n9 9 2 1\n")
+    file = tmp_path / "mine.toml"
+    for dead in ([], ["--defects", tmp_path / "dead.txt"]):
+        file.write_text(wsec("target", "show", "mini-32x32", *dead).out)
+        assert wsec("target", "show", file, "--json").out == wsec("target", "show", "mini-32x32", *dead, "--json").out
+
+
 def test_not_a_model(refused: Any, tmp_path: Path) -> None:
     model = tmp_path / "model.onnx"
     model.write_text("hello\n")

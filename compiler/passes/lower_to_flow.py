@@ -93,7 +93,7 @@ class _Lowering:
             raise InputError(
                 "\n".join([f"{len(told)} ops of the model cannot be mapped to kernels:", *lines]),
                 code="unsupported-graph",
-                hint="see README.md, limits, for what is supported",
+                hint=KERNELS,
             )
         if not any(op.name == "graph.output" for op in graph_ops):
             raise InputError("the model has no outputs", code="no-output")
@@ -335,6 +335,10 @@ class _Lowering:
 
 
 MISSING = "an operand could not be computed"
+KERNELS = (
+    "there are kernels for lookups in tables, layer norms, products with constant matrices, causal attention, "
+    "elementwise ops with constants, and sums of two values"
+)
 LOWERINGS: dict[str, Callable[[_Lowering, Op], None]] = {
     "graph.constant": _Lowering._nothing,
     "graph.shape_value": _Lowering._nothing,

@@ -84,7 +84,7 @@ def _memory(total: int, needs: Sequence[tuple[str, int]], limit: int, target: Ta
         return []
     where = f"{limit} cores of {target.name}"
     whole = target.cores * target.memory_bytes
-    proof = f"{COUNTED}: as much as {total / whole:.2f} of these machines have" if whole else COUNTED
+    proof = f"{COUNTED}; {total / whole:.2f} of these machines would hold them" if total > whole > 0 else COUNTED
     return [Shortage("bytes", where, total, supply, proof, tuple(needs[:MOST_NAMED]))]
 
 

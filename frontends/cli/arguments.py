@@ -108,7 +108,9 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
 def add_compiler_options(parser: argparse.ArgumentParser, *, seed: bool) -> None:
     """The options of `compiler.driver.Options`. None means not given. `seed`: whether --seed is the placer's."""
     group = parser.add_argument_group("compiler options")
-    group.add_argument("--target", metavar="NAME|FILE", help="machine to compile for; see `wsec target list` (cs2)")
+    group.add_argument(
+        "--target", metavar="NAME|FILE", help="machine to compile for; see `wsec target list` (cs2, or the module's)"
+    )
     group.add_argument(
         "--precision", choices=("fp32", "fp16"),
         help="fp16: fp16 weights, caches and factors, fp32 sums (fp32)",

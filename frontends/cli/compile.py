@@ -45,7 +45,7 @@ def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="model.onnx|FILE.wir")
     parser.add_argument(
         "-o", "--output", metavar="FILE",
-        help="the image to write (model.wse, in this folder); with --compile-to a .wir file, or - for stdout (-)",
+        help="the image to write (the model's name with .wse, in this folder); with --compile-to a .wir file (stdout)",
     )  # fmt: skip
     add_compiler_options(parser, seed=True)
     parser.add_argument("--compile-to", metavar="PHASE", help="stop after PHASE and write the module as text")
@@ -289,8 +289,8 @@ def summary_text(facts: dict[str, Any]) -> str:
         )
     if "kernels_latency_cycles" in facts["size"]:
         lines.append(
-            f"  latency    {size['kernels_latency_cycles']:,} cycles of a lone token in kernels, without wires; "
-            f"optimised for {size['optimised_for']}"
+            f"  latency    {size['kernels_latency_cycles']:,} cycles of a lone token, with wires as guessed before "
+            f"routing; optimised for {size['optimised_for']}"
         )
     if facts["place"]:
         lines.append(_placement_text(facts["place"]))
@@ -316,4 +316,4 @@ def _placement_text(place: dict[str, Any]) -> str:
         solver = f"bound {place['bound']:,}; {place['strips']} strips {place['strip_width']} wide, {used:.1f} % used"
     if place.get("gap") is not None:
         solver = f"objective {place['objective']:,}, bound {place['bound']:,}, gap {100 * place['gap']:.1f} %"
-    return f"  placement  {width} x {height} at ({x},{y}); wire cost {place['cost']:,}; {solver}"
+    return f"  placement  {width} x {height} at ({x},{y}) with host ports; wire cost {place['cost']:,}; {solver}"

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 List a model's inputs, outputs and ops, and everything that cannot be imported, by node name. No weight is read.
-Exits with 1 if there is anything unsupported."""
+Exits with 1 if there is anything unsupported. Whether there are kernels for what is imported depends on how nodes are
+joined: `wsec compile model.onnx --compile-to flow` tells, in seconds."""
 
 
 def register(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -53,13 +54,15 @@ def as_json(report: LintReport) -> dict[str, Any]:
 def as_text(report: LintReport) -> str:
     """The report for people."""
     lines = [f"{report.path}: opset {report.opset}, {report.parameters:,} parameters"]
-    lines += [f"input   {safe(name)}: {kind}" for name, kind in report.inputs]
-    lines += [f"output  {safe(name)}: {kind}" for name, kind in report.outputs]
+    ports = [("input ", *port) for port in report.inputs] + [("output", *port) for port in report.outputs]
+    lines += [f"{way}  {safe(name)}{': ' + kind if kind else ''}" for way, name, kind in ports]
     rows: list[tuple[object, ...]] = [(op, count, "") for op, count in report.supported.items()]
     rows += [(op, count, "not supported") for op, count in report.unsupported.items()]
     lines += ["", table(("op", "nodes", ""), rows)]
     if report.problems:
         lines += ["", f"{len(report.problems)} nodes cannot be imported:"]
+    else:
+        lines += ["", "all nodes can be imported; `wsec compile --compile-to flow` tells whether all become kernels"]
     for entry in report.problems:
         reason = safe(entry.reason) if entry.reason else f"no such op in domain {safe(entry.domain)}"
         lines.append(f"  {safe(entry.node)}: {safe(entry.op_type)}: {reason}")

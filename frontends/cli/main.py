@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from frontends.cli import (
     bench,
@@ -36,6 +37,8 @@ from frontends.cli import (
 )
 from frontends.cli.console import Console, json_text
 from frontends.cli.golden import verb as golden
+from frontends.cli.parser import Parser
+from frontends.cli.recognise import hint_instead
 from frontends.cli.version import VERSION
 from runtime.errors import InfeasibleError, InputError, WsecError
 from runtime.text import table
@@ -87,9 +90,9 @@ BROKEN_PIPE = 141  # as shells report SIGPIPE
 INTERNAL = WsecError.exit_code
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The whole command line."""
-    root = argparse.ArgumentParser(
+    root = Parser(
         prog="wsec", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     root.add_argument("--version", action="version", version=f"wsec {VERSION}")
@@ -104,7 +107,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code (see `wsec --help`)."""
-    args = parser().parse_args(arguments)
+    args, unknown = parser().parse_known_args(arguments)
+    if unknown:
+        args.parser.refuse(unknown)
     try:
         with Console(quiet=args.quiet, verbose=args.verbose) as console:
             code: int = args.run(args, console)
@@ -113,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WsecError as error:
         if args.verbose:
             traceback.print_exc()
+        if error.code == "not-onnx" and not error.hint:
+            error.hint = hint_instead(Path(error.where))
         return _fail(args, error)
     except KeyboardInterrupt:
         print("wsec: interrupted", file=sys.stderr)

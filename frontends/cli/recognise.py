@@ -10,6 +10,10 @@ from runtime.errors import InputError
 
 Kind = Literal["model", "module", "image", "run"]
 
+INSTEAD: dict[Kind, str] = {
+    "module": "it is IR text: call it .wir; `wsec compile`, opt and inspect take it",
+    "image": "it is a compiled image: `wsec run`, validate, inspect, report and view take it",
+}
 _HEAD = 1 << 16  # bytes looked at
 _SUFFIXES: dict[str, Kind] = {".onnx": "model", ".wir": "module", ".wse": "image", ".json": "run"}
 _BLANK = re.compile(r"(\s+|//[^\n]*\n)+")
@@ -45,3 +49,11 @@ def recognise(path: Path) -> Kind:
         where=str(path),
         hint="`wsec inspect` takes .onnx, .wir, .wse and what `wsec run --run-json` writes",
     )
+
+
+def hint_instead(path: Path) -> str:
+    """Where a model was wanted: what the file is, and who takes it; nothing if that does not help."""
+    try:
+        return INSTEAD.get(recognise(path), "")
+    except InputError:
+        return ""

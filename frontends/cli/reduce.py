@@ -84,10 +84,11 @@ def check_judge(args: argparse.Namespace, options: Options) -> Judge:
     Raises InputError for a target that does not exist, and the judge UsageError for options that make no sense: with
     these every model fails, and reducing would say nothing of this one.
     """
+    from compiler.driver import DEFAULT_TARGET
     from frontends.cli.toolchain import Inside, check_model
     from runtime import target
 
-    target.load(options.target)
+    target.load(options.target or DEFAULT_TARGET)
     inside = Inside() if args.layers else None
 
     def judge(path: Path) -> str:

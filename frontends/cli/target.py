@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 List the machines that ship with wsec, show the numbers of one, or make up a map of dead cores. A target is a
-TOML file: copy one from runtime/targets, change it, and give its path to --target.
+TOML file: `wsec target show cs2 > mine.toml`, change it, and give its path to --target.
 
 A defect map is a text file, for --defects here and with `wsec compile`: a dead core a line as `x y`, a rectangle of
 them as `x y columns rows`, in fabric coordinates; # starts a comment. The entry `defects` of a target file holds the
@@ -50,12 +51,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
         dead = defects.read(args.defects, target.fabric)
         target = targets.with_defects(target, (*target.defects, *dead), args.defects)
-    numbers = target.to_json() | {"cores": target.cores, "dead_cores": target.dead_cores}
     if args.json:
-        console.json({"schema": 1, **numbers})
+        console.json({"schema": 1, **target.to_json(), "cores": target.cores, "dead_cores": target.dead_cores})
     else:
-        numbers["defects"] = f"{len(target.defects)} rectangles"
-        console.out("\n".join(f"{name} = {value}" for name, value in numbers.items()))
+        console.out(_as_toml(target))
     return 0
 
 
@@ -69,6 +68,12 @@ def _list(known: list[Target], args: argparse.Namespace, console: Console) -> in
     ]
     console.out(table(("target", "usable", "cores", "per core"), rows))
     return 0
+
+
+def _as_toml(target: Target) -> str:
+    """A target file. TOML writes words, numbers and lists of them as JSON does."""
+    head = f"# {target.cores} usable cores, {target.dead_cores} of the usable rectangle are dead"
+    return "\n".join([head, *(f"{name} = {json.dumps(value)}" for name, value in target.to_json().items())])
 
 
 def _draw_lots(target: Target, args: argparse.Namespace, console: Console) -> int:

@@ -91,6 +91,8 @@ def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise InputError("no such file", code="no-such-file", where=str(path)) from None
     except OSError as error:
         raise InputError(f"cannot read: {error.strerror}", code="cannot-read", where=str(path)) from None
     if len(data) > MAX_BYTES:

@@ -154,7 +154,7 @@ class Conversion:
         filling = uniform(values)
         if filling is None:
             raise Unsupported(
-                f"{name} depends on the inputs' shapes in a way that is none of graph.shape_value's kinds"
+                f"{name} depends on the inputs' shapes, which only positions, causal masks and constant fillings may"
             )
         scalar = self.constant(filling, self.dtype(name), name)
         return self.emit(graph.expand_def(scalar, types=[self.type_of(name)], loc=self._producer(name)))

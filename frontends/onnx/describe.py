@@ -76,7 +76,7 @@ def describe(path: Path) -> ModelFacts:
         outputs=[(info.name, _type(info.type)) for info in graph.output],
         ops=_counted(Counter(_op_name(node) for node in graph.node)),
         functions=len(model.functions),
-        parameters=sum(weight.elements for weight in weights if weight.dtype in FLOATS),
+        parameters=sum(weight.elements for weight in weights if weight.shape and weight.dtype in FLOATS),
         tensors=dict(sorted(by_type.items())),
         largest=sorted(weights, key=lambda w: (-w.bytes, w.name))[:_LARGEST],
         external=dict(sorted(external.items())),

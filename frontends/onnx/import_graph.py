@@ -32,7 +32,7 @@ CONVERTERS: dict[str, Converter] = {**ELEMENTWISE, **LAYOUT, **LINEAR}
 
 @dataclass(frozen=True)
 class LintReport:
-    """What `wsec lint` says. Counts are by op type; `parameters` are the elements of float constants."""
+    """What `wsec lint` says. Counts are by op type; `parameters` are the elements of float constants with axes."""
 
     path: Path
     opset: int
@@ -82,7 +82,7 @@ def lint(path: Path) -> LintReport:
         opset=model.opset,
         inputs=tuple((info.name, types.get(info.name, "")) for info in model.inputs),
         outputs=tuple((name, types.get(name, "")) for name in model.outputs),
-        parameters=sum(weight.size for weight in model.weights.values() if weight.dtype.kind == "f"),
+        parameters=sum(weight.size for weight in model.weights.values() if weight.shape and weight.dtype.kind == "f"),
         supported=histogram(node.op_type for node in todo.nodes if node.name not in bad),
         unsupported=histogram(entry.op_type for entry in problems),
         problems=problems,

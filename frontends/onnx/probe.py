@@ -109,7 +109,7 @@ class _Prober:
                 schema, node.proto, types, hints, opset_imports=self.opsets, ir_version=self.model.ir_version
             )
         except (InferenceError, RuntimeError, ValueError) as error:
-            raise self._bad(node, str(error).strip().splitlines()[-1]) from None
+            raise self._bad(node, str(error).strip().splitlines()[-1] + self._where(probe)) from None
         return {name: self._concrete(node, inferred.get(name)) for name in filter(None, node.outputs)}
 
     def _concrete(self, node: Node, type: onnx.TypeProto | None) -> tuple[np.dtype[Any], Shape]:
@@ -149,7 +149,7 @@ class _Prober:
             with np.errstate(all="ignore"):
                 return self._run(node, probe)
         except Exception as error:  # whatever numpy makes of operands that do not fit
-            raise self._bad(node, f"cannot be evaluated: {error}") from None
+            raise self._bad(node, f"cannot be evaluated{self._where(probe)}: {error}") from None
 
     def _run(self, node: Node, probe: int) -> dict[str, Array]:
         if node.op_type in ("Shape", "Size"):
@@ -163,6 +163,11 @@ class _Prober:
         values = self.facts[name].values
         assert values is not None
         return values[probe]
+
+    def _where(self, probe: int) -> str:
+        """The sizes of a probe, for a message: a model that is exported for one size may say it takes any."""
+        sizes = [f"{shown(name)} = {of[probe]}" for name, of in self.symbols.sizes.items()]
+        return f" where {', '.join(sizes)}" if sizes else ""
 
     def _bad(self, node: Node, reason: str) -> InputError:
         return InputError(

@@ -56,8 +56,34 @@ def test_stopping_and_resuming_gives_the_same_bytes(phase: str, straight: bytes,
 def test_the_target_is_kept_once_shapes_depend_on_it(straight: bytes, tmp_path: Path) -> None:
     module, resources = random_gpt(SHAPE, 3)
     lower(module, resources, OPTIONS, to="size")
-    elsewhere = dataclasses.replace(OPTIONS, target="cs2")
-    assert image_bytes(parse_module(print_module(module)), resources, tmp_path, elsewhere) == straight
+    unnamed, elsewhere = (dataclasses.replace(OPTIONS, target=name) for name in ("", "cs2"))
+    assert image_bytes(parse_module(print_module(module)), resources, tmp_path, unnamed) == straight
+    with pytest.raises(UsageError, match="sized for 'mini-32x32', not 'cs2'"):
+        lower(module, resources, elsewhere)
+
+
+def test_a_module_on_its_way_to_a_target_may_change_it() -> None:
+    module, resources = random_gpt(SHAPE, 3)
+    unnamed = dataclasses.replace(OPTIONS, target="")
+    assert lower(module, resources, unnamed, to="flow").name == "cs2"
+    assert lower(module, resources, OPTIONS, to="flow").name == OPTIONS.target == "mini-32x32"
+    assert lower(parse_module(print_module(module)), resources, unnamed, to="flow").name == "mini-32x32"
+    module.attrs["target"] = "mine"
+    with pytest.raises(UsageError, match="is for 'mine'"):
+        lower(module, resources, unnamed, to="flow")
+
+
+def test_a_module_on_its_way_keeps_its_dead_cores(tmp_path: Path) -> None:
+    dead = tmp_path / "dead.txt"
+    dead.write_text("5 5 2 1\n")
+    module, resources = random_gpt(SHAPE, 3)
+    lower(module, resources, dataclasses.replace(OPTIONS, defects=str(dead)), to="flow")
+    for name in ("", OPTIONS.target):
+        resumed = parse_module(print_module(module))
+        target = lower(resumed, resources, dataclasses.replace(OPTIONS, target=name), to="flow")
+        assert target.defects == ((5, 5, 2, 1),)
+    assert lower(resumed, resources, dataclasses.replace(OPTIONS, target="cs2"), to="flow").defects == ()
+    assert "defects" not in resumed.attrs
 
 
 def test_graph_phases_resume_too(tiny_gpt: Path) -> None:

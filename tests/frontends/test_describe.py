@@ -14,6 +14,7 @@ from onnx import helper
 from onnx_models import build, floats, mlp, saved, with_external
 
 from frontends.onnx.describe import describe
+from frontends.onnx.import_graph import lint
 from runtime.errors import InputError
 
 
@@ -86,6 +87,12 @@ def test_inspect_shows_a_hostile_model_harmlessly(wsec: Any, tmp_path: Path) -> 
     assert "\x1b" not in told.out and max(map(len, told.out.splitlines())) < 300
     data = json.loads(wsec("inspect", tmp_path / "m.onnx", "--json").out)
     assert (data["kind"], data["parameters"]) == ("model", 2)
+
+
+def test_numbers_without_axes_are_no_parameters(tmp_path: Path) -> None:
+    model = build([helper.make_node("Mul", ["x", "half"], ["y"])], {"x": [2]}, {"y": [2]}, {"half": floats()})
+    path = saved(model, tmp_path / "m.onnx")
+    assert describe(path).parameters == lint(path).parameters == 0
 
 
 def test_inspect_says_whether_it_can_be_imported(wsec: Any, tmp_path: Path) -> None:

@@ -244,6 +244,19 @@ def test_operands_that_do_not_fit_name_the_node(tmp_path: Path) -> None:
     assert error.value.code == "bad-graph" and error.value.where.endswith("node sum")
 
 
+def test_a_model_fixed_to_one_size_is_told_in_which_it_fails(tmp_path: Path) -> None:
+    """As exporters write them for an example of batch 1: the input says any batch, the shape arithmetic says 1."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Gather", ["one", "s"], ["g"], "pick"),
+        helper.make_node("Add", ["x", "g"], ["y"]),
+    ]
+    model = build(nodes, {"x": ["batch"]}, {"y": ["batch"]}, {"one": floats(2)})
+    with pytest.raises(InputError, match=r"Gather: cannot be evaluated where batch = \d: .*out of bounds") as error:
+        import_model(saved(model, tmp_path / "m.onnx"))
+    assert error.value.where.endswith("node pick")
+
+
 def test_huge_shape_arithmetic_is_refused_before_it_is_done(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("ConstantOfShape", ["huge"], ["zeros"], "bomb"),

@@ -274,6 +274,7 @@ def test_junit_is_xml_with_a_case_per_number(failing: store.Result) -> None:
 def test_markdown_is_a_table_and_nothing_else(failing: store.Result) -> None:
     text = render.markdown([failing], [("other.onnx", "bad | <b>")])
     assert "**WORSE**" in text and "<img" not in text and "<b>" not in text and "\x1b" not in text
+    assert f"### {failing.model.name}" in text.replace("\\", "")  # not where a test keeps it
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == 2 + NUMBERS
     assert {line.replace("\\|", "").count("|") for line in rows} == {7}

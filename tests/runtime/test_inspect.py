@@ -102,7 +102,10 @@ def test_picture_in_letters() -> None:
         ["2 x 1 cores at (1,1) of toy; one cell is 1 x 2 cores", "AB", "A fifo (1)  B relane (1)"]
     )
     same = changed(image, blocks=[dataclasses.replace(block, kind="map") for block in image.blocks])
-    assert wafer_picture(same, 40, colour=False).split("\n")[1:] == ["Aa", "A map (2)"]
+    assert wafer_picture(same, 40, colour=False).split("\n")[1:] == [
+        "Aa",
+        "A map (2); every second kernel of a kind in small letters",
+    ]
 
 
 def test_picture_shrinks_to_the_width() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from validate_images import changed, echo_image, matvec_image
 
+from runtime import svg as drawn
 from runtime.bundles import bundles
 from runtime.image import Image
 from runtime.layers import Layers, layers
@@ -129,3 +130,34 @@ def test_bytes_do_not_depend_on_hashing(gpt_wse: Path) -> None:
         for seed in ("1", "2")
     ]
     assert said[0] == said[1] and len(said[0]) > 10_000
+
+
+def in_layers(image: Image, count: int) -> Image:
+    """As if its kernels were those of so many layers."""
+    kinds = ["lookup", *(kind for _ in range(count) for kind in ("attention", "join"))]
+    kinds += ["map"] * (len(image.blocks) - len(kinds))
+    return changed(image, blocks=[dataclasses.replace(b, kind=k) for b, k in zip(image.blocks, kinds, strict=True)])
+
+
+def words_of(svg: str) -> list[ET.Element]:
+    return list(ET.fromstring(svg).iter(f"{NS}text"))
+
+
+def test_the_legend_names_all_layers_if_they_are_few(gpt_image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = in_layers(gpt_image, 10)
+
+    def named() -> list[str]:
+        words = [str(text.text) for text in words_of(picture(image, colour="layer"))]
+        return [word for word in words if word.startswith("layer ")]
+
+    assert named() == [f"layer {i}" for i in range(10)]
+    monkeypatch.setattr(drawn, "MOST_LAYERS", 4)
+    assert named() == ["layer 0", "layer 3", "layer 6", "layer 9"]
+
+
+@pytest.mark.parametrize("model", ["m.onnx", "cerebras-gpt-111m.onnx", "a-name-that-is-cut-since-it-is-so-long.onnx"])
+def test_the_title_fits_the_legend(gpt_image: Image, model: str) -> None:
+    named = changed(gpt_image, manifest={"provenance": {"model": model}})
+    (title,) = [text for text in words_of(picture(named)) if text.attrib.get("font-weight") == "bold"]
+    wide = 0.69 * float(title.attrib["font-size"]) * len(str(title.text))  # of bold letters, on average
+    assert wide <= drawn.LEGEND + drawn.MARGIN

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compiler.driver import Options
+from compiler.driver import DEFAULT_TARGET, Options
 from runtime.errors import InputError
 from runtime.text import safe
 
 # Not `seed`, the placer's, as for `wsec check`, and not `time_limit`: what a wall clock allows differs every time.
 OPTIONS = tuple(field.name for field in dataclasses.fields(Options) if field.name not in ("seed", "time_limit"))
-DEFAULTS: Mapping[str, Any] = {name: value for name, value in dataclasses.asdict(Options()).items() if name in OPTIONS}
+DEFAULTS: Mapping[str, Any] = {
+    name: value for name, value in dataclasses.asdict(Options(DEFAULT_TARGET)).items() if name in OPTIONS
+}
 FILE_OPTIONS = ("defects", "fix_placement", "constraints")
 CHOICES = {"precision": ("fp32", "fp16"), "optimize": ("throughput", "latency")}
 LARGEST = 1 << 31

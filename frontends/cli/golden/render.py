@@ -6,6 +6,7 @@ import html
 import math
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from frontends.cli.golden.compare import SAME, Comparison, Row, geomeans
@@ -42,12 +43,13 @@ def together(results: Sequence[Result]) -> str:
     return f"{len(results)} models together\n{table(('', 'geometric mean'), rows)}"
 
 
-def headline(result: Result) -> str:
+def headline(result: Result, name: str = "") -> str:
+    """One line; the model is called `name`, or by its path."""
     comparison = result.comparison
     failed = sum(row.failed for row in comparison.rows)
     counts = [(failed, "outside"), (len(comparison.improved), "better")]
     told = ", ".join(f"{count} {word}" for count, word in counts if count) or "as recorded"
-    return f"{safe(result.model)}: {'FAIL' if failed else 'pass'}: {len(comparison.rows)} numbers, {told}"
+    return f"{safe(name or result.model)}: {'FAIL' if failed else 'pass'}: {len(comparison.rows)} numbers, {told}"
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -104,7 +106,7 @@ def to_json(result: Result) -> dict[str, Any]:
 
 def markdown(results: Iterable[Result], errors: Iterable[tuple[str, str]] = ()) -> str:
     """A section with a table per model, for the summary page of a CI service. errors: model and message."""
-    parts = [_section(headline(result), result.comparison) for result in results]
+    parts = [_section(headline(result, Path(result.model).name), result.comparison) for result in results]
     parts += [f"### {escaped(model)}: error\n\n{escaped(message)}\n" for model, message in errors]
     return "\n".join(parts)
 

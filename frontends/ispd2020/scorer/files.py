@@ -178,6 +178,8 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     try:
         with path.open("rb") as file:
             data = file.read(LIMIT + 1)
+    except FileNotFoundError:
+        raise InputError("no such file", code="no-such-file", where=str(path)) from None
     except OSError as error:
         raise InputError(f"cannot read: {error.strerror}", code="cannot-read", where=str(path)) from None
     if len(data) > LIMIT:
