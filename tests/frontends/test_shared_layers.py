@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from small import SMALL, TINY
 from test_cores import block_of, found, in_core, tile_of
 
@@ -192,6 +193,26 @@ def test_a_swapped_route_back(four: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert (finding.cause, finding.kernel, finding.pass_number) == ("route", "gate0", 1)
     assert "lane 1 of switch0" in finding.text and "not lane 0 of switch0" in finding.text
     assert np.isfinite(finding.got)
+
+
+def test_an_exact_perceptron(tmp_path: Path) -> None:
+    """No attention, no sequence, nothing before the gate or behind the switch, and no room for errors."""
+    random, path, size = np.random.default_rng(2), tmp_path / "mlp.onnx", 6
+    nodes, weights = [], []
+    for n in range(4):
+        weights.append(numpy_helper.from_array(random.integers(-1, 2, (size, size)).astype(np.float32), f"w{n}"))
+        nodes.append(helper.make_node("MatMul", [f"x{n}", f"w{n}"], [f"y{n}"], name=f"product{n}"))
+        nodes.append(helper.make_node("Relu", [f"y{n}"], [f"x{n + 1}"], name=f"relu{n}"))
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size]) for name in ("x0", "x4")]
+    graph = helper.make_graph(nodes, "mlp", ends[:1], ends[1:], weights)
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
+    )
+    image = public.compile(path, fold=4, **SMALL)
+    report = looked(path, image, tokens=5)
+    assert report.passed
+    assert [(layer.name, layer.pass_number) for layer in at(report, "executed")] == [(f"x{n + 1}", n) for n in range(4)]
+    assert all(layer.bound == layer.max_rel == 0 for layer in report.layers)
 
 
 def test_command_line(wsec: Any, four: Path, image: Image, tmp_path: Path) -> None:
