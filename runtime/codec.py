@@ -194,8 +194,8 @@ def _union(args: tuple[Any, ...]) -> Decoder:
     def read(value: Any, depth: int) -> Any:
         if value is None and nullable:
             return None
-        if isinstance(value, dict) and value.get(TAG) in classes:
-            return classes[value[TAG]](value, depth)
+        if isinstance(value, dict) and isinstance(name := value.get(TAG), str) and name in classes:
+            return classes[name](value, depth)
         if type(value) in scalars:
             return scalars[type(value)](value, depth)
         raise DecodeError(f"expected {expected}, got {_brief(value)}")

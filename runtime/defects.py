@@ -25,8 +25,6 @@ Rect = tuple[int, int, int, int]
 """(x, y, columns, rows) in fabric coordinates."""
 Mask = npt.NDArray[np.bool_]
 
-MAX_CORES = 1 << 20  # of a fabric with defects; a WSE-3 has 0.9 million
-
 
 def read(path: str | Path, fabric: tuple[int, int]) -> tuple[Rect, ...]:
     """The map in a file, in normal form. `fabric` is (columns, rows). Raises InputError naming file and line."""

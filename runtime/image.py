@@ -7,6 +7,7 @@ queues and the contents of its memory are given per core or by rules over (r, c)
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,17 @@ class Port:
     features: int
     lanes: tuple[PortLane, ...]
     limit: int | None = None
+
+    @property
+    def token_axes(self) -> tuple[int | str, ...]:
+        """The leading axes of the shape that count tokens: for ids all, else those before the feature axes."""
+        if self.limit is not None:
+            return self.shape
+        features, axes = 0, len(self.shape)
+        while axes and features != self.features and isinstance(self.shape[axes - 1], int):
+            axes -= 1
+            features = math.prod(size for size in self.shape[axes:] if isinstance(size, int))
+        return self.shape[:axes]
 
 
 @dataclass(frozen=True)

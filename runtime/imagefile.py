@@ -31,7 +31,7 @@ from runtime.errors import InputError
 from runtime.image import CORE, ROUTE, Block, Image, Init, Port
 from runtime.isa import Program
 from runtime.references import Keep, Reference
-from runtime.target import Target
+from runtime.target import MAX_FABRIC, Target
 
 MAGIC = b"\x93WSE\r\n\x1a\n"  # a text-mode transfer breaks it visibly
 SCHEMA = 3
@@ -40,6 +40,7 @@ PREFIX = struct.Struct("<8sIQ")
 SECTIONS = ("programs", "inits", "cores", "routes", "weights")
 MAX_HEADER = 1 << 26
 MAX_JSON = 1 << 28
+MAX_BYTES = {"cores": MAX_FABRIC * CORE.itemsize, "routes": MAX_FABRIC * structure.COLOURS * ROUTE.itemsize}
 NO_HASH = "0" * 64
 
 
@@ -75,9 +76,11 @@ def write_image(image: Image, path: str | Path, keep: Keep = "auto") -> None:
     """Write `image` to `path`; at no moment is there a half-written file of that name.
 
     `keep` says where large weights go: `copy` into the image, `reference`: they stay in files in the image's folder or
-    below, `auto`: they stay there if they are there and are more than `references.AUTO_BYTES`. Raises InputError.
+    below, `auto`: they stay there if they are there and are more than `references.AUTO_BYTES`. Raises InputError, also
+    for an image that could not be read again.
     """
     path = Path(path)
+    structure.check(image)
     outside = references.choose(image.tensors, path.parent, keep)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -160,7 +163,7 @@ def read_image(path: str | Path) -> Image:
         if not inside.keys().isdisjoint(outside):
             raise bad_image(f"tensor {min(inside.keys() & outside)!r} is both in the image and outside")
         image = Image(
-            target=targets.from_dict(header.target.to_json(), str(path)),
+            target=targets.from_dict(header.target.to_json(), "target"),
             programs=list(_decode(tuple[Program, ...], data["programs"], "programs")),
             blocks=list(header.blocks),
             cores=_table(data["cores"], CORE, "cores"),
@@ -254,8 +257,9 @@ def _section(header: Header, name: str) -> Section:
 
 def _read_section(file: BinaryIO, path: Path, header: Header, base: int, name: str) -> bytes:
     section = _section(header, name)
-    if name in ("programs", "inits") and section.length > MAX_JSON:
-        raise bad_image(f"section {name} is larger than {MAX_JSON} bytes", where=str(path))
+    most = MAX_BYTES.get(name, MAX_JSON)
+    if section.length > most:
+        raise bad_image(f"section {name} is larger than {most} bytes", where=str(path))
     file.seek(base + section.offset)
     data = file.read(section.length)
     if hashlib.sha256(data).hexdigest() != section.sha256:

@@ -55,17 +55,6 @@ class _Sequences:
     position: int = 0
 
 
-def _token_axes(port: Port) -> tuple[int | str, ...]:
-    """The leading axes of a port's shape that count tokens: for ids all, else those before the feature axes."""
-    if port.limit is not None:
-        return port.shape
-    features, axes = 0, len(port.shape)
-    while axes and features != port.features and isinstance(port.shape[axes - 1], int):
-        axes -= 1
-        features = math.prod(size for size in port.shape[axes:] if isinstance(size, int))
-    return port.shape[:axes]
-
-
 def _port_text(port: Port) -> str:
     shape = ", ".join(map(str, port.shape))
     limit = f" in [0, {port.limit})" if port.limit is not None else ""
@@ -164,7 +153,7 @@ class Session:
             values[port.name] = array
         axes = axes or ()
         # A lone token axis is the batch; the last of several is the sequence.
-        sequence = bool(self._inputs) and len(_token_axes(self._inputs[0])) > 1
+        sequence = bool(self._inputs) and len(self._inputs[0].token_axes) > 1
         length = axes[-1] if sequence else 1
         rows = math.prod(axes) // length if length else 0
         if rows * length == 0:
@@ -190,7 +179,7 @@ class Session:
 
     def _axes(self, port: Port, array: Array, sizes: dict[str, int]) -> tuple[int, ...]:
         """The token axes of an input, which may come without its first. Symbolic names must agree: `sizes`."""
-        token = _token_axes(port)
+        token = port.token_axes
         features = port.shape[len(token) :]
         given = array.ndim - len(features)
         expected = token[len(token) - given :] if len(token) - given in (0, 1) and given >= 0 else None
@@ -261,7 +250,7 @@ class Session:
 
     def _shaped(self, port: Port, words: Array, tokens: _Tokens) -> Array:
         """Words as the graph's tensor: the input's token axes, then the port's features."""
-        features = tuple(int(size) for size in port.shape[len(_token_axes(port)) :])
+        features = tuple(int(size) for size in port.shape[len(port.token_axes) :])
         values = words.astype(np.int64) if port.dtype == "i64" else words.view(np.float32)
         with np.errstate(over="ignore"):
             return values.astype(HOST_DTYPES[port.dtype], copy=False).reshape(*tokens.axes, *features)

@@ -11,15 +11,15 @@ import math
 import numpy as np
 
 from runtime import isa
+from runtime import target as targets
 from runtime.errors import InputError
 from runtime.image import Image, Init, Port
 from runtime.isa import Program
 from runtime.stream import MAX_POSITIONS, MAX_SLOTS
-from runtime.target import Target
+from runtime.target import MAX_MEMORY
 
+MAX_FEATURES = 1 << 26  # of a port: words the host keeps for a token
 COLOURS = 24  # of the router; a target may leave fewer to programs
-MAX_MEMORY = 1 << 20  # bytes per core any target may claim
-MAX_FABRIC = 1 << 20  # routers; a WSE-3 has 0.9 million
 
 
 def _bad(message: str) -> InputError:
@@ -33,7 +33,7 @@ def _require(condition: bool, message: str) -> None:
 
 def check(image: Image) -> None:
     """Raise InputError (code `bad-image`) naming the first entry that is out of range."""
-    _check_target(image.target)
+    targets.check(image.target, "target")
     _require(1 <= image.max_seq <= MAX_POSITIONS and 1 <= image.slots <= MAX_SLOTS, "max_seq or slots out of range")
     _check_blocks(image)
     _check_cores(image)
@@ -44,15 +44,6 @@ def check(image: Image) -> None:
         _check_port(image, port)
     for number, program in enumerate(image.programs):
         _check_program(program, f"programs[{number}]")
-
-
-def _check_target(target: Target) -> None:
-    columns, rows = target.fabric
-    inside = 1 <= columns < 1 << 16 and 1 <= rows < 1 << 16 and columns * rows <= MAX_FABRIC
-    _require(inside, f"a fabric of {columns} x {rows} routers is larger than {MAX_FABRIC}")
-    _require(0 < target.memory_bytes <= MAX_MEMORY, f"{target.memory_bytes} bytes of memory per core")
-    depths = ((target.input_depth, isa.INPUT_QUEUES), (target.output_depth, isa.OUTPUT_QUEUES))
-    _require(all(len(d) == n and all(1 <= x <= 64 for x in d) for d, n in depths), "bad queue depths")
 
 
 def _check_blocks(image: Image) -> None:
@@ -123,6 +114,8 @@ def _check_port(image: Image, port: Port) -> None:
         _require(inside, f"{where}: a lane is not inside the {port.features} features")
     sizes = [size for size in port.shape if isinstance(size, int)]
     _require(all(size >= 0 for size in sizes) and math.prod(sizes) <= 1 << 40, f"{where}: bad shape")
+    own = [size for size in port.shape[len(port.token_axes) :] if isinstance(size, int)]
+    _require(math.prod(own) == port.features <= MAX_FEATURES, f"{where}: no {port.features} features in its shape")
 
 
 def _check_program(program: Program, where: str) -> None:

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runtime import codec
 from runtime import defects as maps
 from runtime.errors import InputError
+from runtime.isa import INPUT_QUEUES, OUTPUT_QUEUES
 
 TARGET_DIR = Path(__file__).parent / "targets"
 
-
-# Entries that must be more than 0.
-POSITIVE = (
-    *("hop_cycles", "ramp_cycles", "fmac_per_cycle_f32", "fmac_per_cycle_f16", "simd_f16", "simd_f32"),
-    *("scalar_cycles", "branch_cycles", "router_depth", "memory_banks", "host_words_per_cycle"),
-)
+MAX_FABRIC = 1 << 20  # routers; a WSE-3 has 0.9 million
+MAX_MEMORY = 1 << 20  # bytes per core
+# Least and most of other entries. The most is far beyond any machine: images of strangers have targets, too, and with
+# these numbers tables have a size and times stay far below 64 bits.
+RANGES: Mapping[str, tuple[float, float]] = {
+    "colours": (1, 24),
+    "microthreads": (0, 64),
+    "host_channels": (1, 1 << 16),
+    "clock_ghz": (1e-3, 1e3),
+    **dict.fromkeys(("hop_cycles", "ramp_cycles", "router_depth"), (1, 256)),
+    **dict.fromkeys(("scalar_cycles", "branch_cycles"), (1, 1 << 16)),
+    **dict.fromkeys(("index_cycles", "activation_cycles", "vector_overhead_cycles"), (0, 1 << 16)),
+    **dict.fromkeys(("divide_cycles", "routine_cycles"), (0, 1 << 16)),
+    **dict.fromkeys(("fmac_per_cycle_f32", "fmac_per_cycle_f16", "simd_f16", "simd_f32"), (1, 64)),
+    "memory_banks": (1, 32),
+    "host_words_per_cycle": (1e-3, 1e3),
+}
 
 
 class TargetError(InputError):
@@ -82,17 +96,37 @@ def from_dict(entries: dict[str, Any], origin: str) -> Target:
     unknown, missing = sorted(set(entries) - fields), sorted(fields - set(entries) - {"defects"})
     if unknown or missing:
         raise TargetError(f"{origin}: unknown entries {unknown}, missing entries {missing}")
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()}
-    target = Target(**{**values, "defects": ()})
-    x, y, columns, rows = target.usable
-    if x < 0 or y < 0 or columns < 1 or rows < 1 or x + columns > target.fabric[0] or y + rows > target.fabric[1]:
-        raise TargetError(f"{origin}: usable {target.usable} is not inside the fabric {target.fabric}")
-    if not 1 <= target.colours <= 24:
-        raise TargetError(f"{origin}: {target.colours} colours; a router has 24")
-    for name in POSITIVE:
-        if not getattr(target, name) > 0:
-            raise TargetError(f"{origin}: {name} is {getattr(target, name)}; it must be more than 0")
-    return with_defects(target, values.get("defects", ()), origin)
+    values = {key: list(value) if isinstance(value, tuple) else value for key, value in entries.items()}
+    defects = values.pop("defects", ())
+    try:
+        target: Target = codec.decode(Target, {codec.TAG: Target.__name__, **values})
+    except codec.DecodeError as error:
+        raise TargetError(f"{origin}: {error}") from None
+    check(target, origin)
+    return with_defects(target, defects, origin)
+
+
+def check(target: Target, origin: str) -> None:
+    """Raises TargetError naming `origin` and the first entry that no machine has."""
+
+    def require(condition: bool, message: str) -> None:
+        if not condition:
+            raise TargetError(f"{origin}: {message}")
+
+    columns, rows = target.fabric
+    inside = 1 <= columns < 1 << 16 and 1 <= rows < 1 << 16 and columns * rows <= MAX_FABRIC
+    require(inside, f"a fabric of {columns} x {rows} routers is larger than {MAX_FABRIC}")
+    x, y, width, height = target.usable
+    inside = min(x, y) >= 0 and min(width, height) >= 1 and x + width <= columns and y + height <= rows
+    require(inside, f"usable {target.usable} is not inside the fabric {target.fabric}")
+    require(0 < target.memory_bytes <= MAX_MEMORY, f"{target.memory_bytes} bytes of memory per core")
+    depths = ((target.input_depth, INPUT_QUEUES), (target.output_depth, OUTPUT_QUEUES))
+    require(all(len(d) == n and all(1 <= x <= 64 for x in d) for d, n in depths), "bad queue depths")
+    queues = ((target.input_queues, INPUT_QUEUES), (target.output_queues, OUTPUT_QUEUES))
+    require(all(0 <= q < n for numbers, n in queues for q in numbers), "no such queue")
+    for name, (least, most) in RANGES.items():
+        value = getattr(target, name)
+        require(least <= value <= most, f"{name} is {value}; it must be from {least:g} to {most:g}")
 
 
 def with_defects(target: Target, defects: object, origin: str) -> Target:
@@ -105,8 +139,6 @@ def with_defects(target: Target, defects: object, origin: str) -> Target:
         if not maps.on_fabric((x, y, columns, rows), target.fabric):
             raise TargetError(f"{origin}: defect {list(rect)} is not on the fabric {target.fabric}")
         rects.append((x, y, columns, rows))
-    if rects and target.fabric[0] * target.fabric[1] > maps.MAX_CORES:
-        raise TargetError(f"{origin}: a fabric of more than {maps.MAX_CORES} cores cannot have defects")
     return dataclasses.replace(target, defects=maps.normal_form(rects, target.fabric))
 
 

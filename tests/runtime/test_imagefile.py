@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load as load_safetensors
 from validate_images import changed, echo_image, edit_program, matvec_image
 
-from runtime import codec, weights
+from runtime import codec, imagefile, weights
 from runtime.errors import InputError
 from runtime.image import Image, Tensor
 from runtime.imagefile import ALIGN, PREFIX, SCHEMA, SECTIONS, read_image, verify_weights, write_image
@@ -228,6 +228,10 @@ def set_in(*path: Any) -> Callable[[Any], None]:
     return edit
 
 
+WIDE_PORT = {
+    "is": "Port", "name": "x", "direction": "in", "dtype": "f32", "shape": ["batch", 1 << 30], "features": 1 << 30,
+    "lanes": [],
+}  # fmt: skip
 HEADER_ATTACKS: dict[str, tuple[Callable[[Any], None], str]] = {
     "unknown section": (set_in("image", "sections", 1, "name", "code"), "sections are"),
     "duplicate section": (set_in("image", "sections", 1, "name", "programs"), "sections are"),
@@ -239,6 +243,12 @@ HEADER_ATTACKS: dict[str, tuple[Callable[[Any], None], str]] = {
     "huge int": (set_in("image", "max_seq", 10**30), "out of range"),
     "huge memory": (set_in("image", "target", "memory_bytes", 1 << 40), "bytes of memory per core"),
     "huge fabric": (set_in("image", "target", "fabric", [10**6, 10**6]), "larger than"),
+    "negative cycles": (set_in("image", "target", "vector_overhead_cycles", -5), "must be from 0"),
+    "long hops": (set_in("image", "target", "hop_cycles", 1 << 40), "must be from 1"),
+    "fraction of a product": (set_in("image", "target", "fmac_per_cycle_f32", 0.5), "must be from 1"),
+    "other features": (set_in("image", "ports", 0, "shape", ["batch", "seq", 5]), "no 4 features in its shape"),
+    "words of text": (set_in("image", "ports", 0, "shape", [4, "seq"]), "no 4 features in its shape"),
+    "huge port": (set_in("image", "ports", 0, WIDE_PORT), "features in its shape"),
     "no depths": (set_in("image", "target", "input_depth", []), "queue depths"),
     "bad side": (set_in("image", "ports", 0, "lanes", 0, "side", 7), "lane is not on the fabric"),
     "bad lane": (set_in("image", "ports", 0, "lanes", 0, "size", 10**6), "not inside the 4 features"),
@@ -282,6 +292,7 @@ PROGRAM_ATTACKS: dict[str, tuple[Any, str]] = {
     "number": ({**MOV, "dst": {**MOV["dst"], "address": 1 << 40}}, "32 bits"),
     "depth": (nested(70), "nested deeper"),
     "list": ([], "expected Mov or"),
+    "class that is none": ({**MOV, "is": {"is": "Mov"}}, "expected Mov or"),
 }
 
 
@@ -293,6 +304,20 @@ def test_hostile_program(name: str, written: Path) -> None:
     sections["programs"] = json.dumps([program, program]).encode()
     assemble(header, sections, written)
     assert message in refused(written)
+
+
+@pytest.mark.parametrize("name", imagefile.MAX_BYTES)
+def test_tables_larger_than_any_wafer(name: str, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file may be larger than memory, since its holes take no space."""
+    monkeypatch.setitem(imagefile.MAX_BYTES, name, 4)
+    assert refused(written) == f"section {name} is larger than 4 bytes"
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path: Path) -> None:
+    image = echo_image()
+    with pytest.raises(InputError, match="max_seq"):
+        write_image(changed(image, max_seq=0), tmp_path / "m.wse")
+    assert not list(tmp_path.iterdir())
 
 
 def test_json_nested_beyond_the_parser(written: Path) -> None:
