@@ -69,6 +69,7 @@ from runtime.state import (
 )
 
 POLL_INTERVAL = 32  # task starts between two looks at the rings to other partitions
+MOST_ROWS = 1 << 18  # of a task before others, and the host, get on; it is made ready again
 
 Int = Any  # inside compiled code: a 64-bit integer
 
@@ -186,12 +187,17 @@ def _host_receive(s: State, p: Int, t: Int) -> None:
 
 
 @inlined
-def _step(s: State, p: Int, t: Int) -> tuple[Int, Int]:
-    """Run a task until it waits: (fault, value)."""
+def _step(s: State, p: Int, t: Int) -> tuple[Int, Int, Int]:
+    """Run a task until it waits, or for MOST_ROWS: (fault, value, whether it would go on)."""
     c, pc = s.task[t, T_CORE], s.task[t, T_PC]
     executed = np.int64(0)
     fault, value = np.int64(OK), np.int64(0)
+    late = np.int64(0)
     while True:
+        if executed >= MOST_ROWS:
+            late = np.int64(1)
+            wake(s.task, s.group, s.ready, t)
+            break
         op = s.code[pc, OP]
         executed += 1
         if op == AXPY:
@@ -234,7 +240,7 @@ def _step(s: State, p: Int, t: Int) -> tuple[Int, Int]:
                 break
     s.task[t, T_PC] = pc
     s.stats[p, S_INSTRUCTIONS] += executed
-    return fault, value
+    return fault, value, late
 
 
 @inlined
@@ -258,7 +264,8 @@ def _pop(group: Any, ready: Any, g: Int) -> Int:
 def run(s: State, p: Int, budget: Int, patience: Int) -> Int:
     """Run ready tasks of partition p, latest block first, for about `budget` task starts.
 
-    Ends before if all its tasks wait, and still do after `patience` looks at the rings to other partitions.
+    Ends before if all its tasks wait, and still do after `patience` looks at the rings to other partitions, or if one
+    has more to do than MOST_ROWS.
     Returns the number of task starts. A task with a fault never starts again; fault[p] tells of the first one, in task
     order, which no schedule changes.
     """
@@ -275,7 +282,8 @@ def run(s: State, p: Int, budget: Int, patience: Int) -> Int:
         for _ in range(min(s.group[g, G_COUNT], POLL_INTERVAL)):
             t = _pop(s.group, s.ready, g)
             started += 1
-            fault, value = _step(s, p, t)
+            fault, value, late = _step(s, p, t)
+            started += late * budget
             if fault and (s.fault[p, X_CODE] == OK or t < s.fault[p, X_TASK]):
                 s.fault[p, X_CODE], s.fault[p, X_TASK] = fault, t
                 s.fault[p, X_PC], s.fault[p, X_VALUE] = s.task[t, T_PC], value

@@ -4,7 +4,7 @@ Task 0 is the main thread, the others are microthreads. In a cycle one of them i
 to or from the fabric, or a slice of a vector instruction on memory. Such an instruction is a *burst* that goes on until
 another task has something to issue, which then goes first; microthreads take turns, the main thread comes last.
 
-A core with one task runs ahead of the clock through rows that use no queue: nobody can see the difference.
+A core with one task runs ahead of the clock, some way, through rows that use no queue: nobody can see the difference.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ from runtime.state import (
 
 Int = Any  # inside compiled code: a 64-bit integer
 NEVER = np.int64(1) << 60
+AHEAD = 4000  # cycles after which a core that is ahead waits for the clock, or a long program would never let go
 _burst_cycles = called(burst_cycles)
 
 
@@ -262,6 +263,9 @@ def _next_issue(s: State, y: Clock, c: Int, at: Int) -> Int:
 @merged
 def step(s: State, y: Clock, c: Int, at: Int) -> tuple[Int, Int, Int]:
     """What core c does in cycle `at`: (fault, its task, value). Sets the core's timer for its next issue."""
+    if y.core[c, K_SINCE] > at:  # timers do not reach as far as it has run ahead
+        set_timer(y, c, y.core[c, K_SINCE])
+        return OK, 0, 0
     _account(s, y, c, y.core[c, K_REASON], -1, at)
     burst = y.core[c, K_BURST]
     if burst >= 0 and at > y.core[c, K_AT]:
@@ -278,7 +282,7 @@ def step(s: State, y: Clock, c: Int, at: Int) -> tuple[Int, Int, Int]:
             break
         row = s.task[t, T_PC]
         ready = s.task[t, T_READY] != 0 or s.code[row, C_SETUP] == 0
-        if now > at and ready and s.code[row, C_FABRIC]:
+        if now > at and (now - at > AHEAD or (ready and s.code[row, C_FABRIC])):
             break  # the clock has to catch up first
         reason = BUSY if ready else DEPENDENCY  # BUSY: a vector instruction that is set up
         fault, value = _issue(s, y, c, t, now)

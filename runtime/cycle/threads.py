@@ -31,8 +31,12 @@ class Runner:
     def run(self, state: State, clock: Clocks, report: Callable[[], None]) -> None:
         """Run until nothing can ever move again, or a fault; `report` is called now and then."""
         with ThreadPoolExecutor(max(1, len(clock.now) - 1)) as pool:
-            while not self._some(pool, state, clock):
-                report()
+            try:
+                while not self._some(pool, state, clock):
+                    report()
+            except BaseException:
+                _let_go(clock)
+                raise
 
     def _some(self, pool: ThreadPoolExecutor, state: State, clock: Clocks) -> bool:
         """Run up to CYCLES cycles; whether that was the end."""
@@ -66,5 +70,10 @@ def _run_part(state: State, clock: Clocks, part: int, cycles: int) -> bool:
     try:
         return bool(engine.run(state, clock, part, part + 1, cycles))
     except BaseException:
-        clock.pace[-1, 0] = 1  # the others would wait for ever
+        _let_go(clock)
         raise
+
+
+def _let_go(clock: Clocks) -> None:
+    """End the threads that run other parts: they would wait for this one for ever."""
+    clock.pace[-1, 0] = 1

@@ -17,6 +17,7 @@ from builders import (
     core_image,
     deadlock_image,
     fifo_image,
+    give,
     history_image,
     matvec_image,
     take,
@@ -28,7 +29,7 @@ from runtime.errors import DeadlockError
 from runtime.faults import MachineFault
 from runtime.geometry import EAST, RAMP, WEST, bit
 from runtime.image import Image
-from runtime.isa import Alu, Binary, In, Mem, Mov, Out, Reg
+from runtime.isa import Alu, Binary, In, Loop, Mem, Mov, Out, Reg
 from runtime.machine import Machine
 from runtime.session import load
 from runtime.stream import header
@@ -173,3 +174,18 @@ def test_one_colour_from_two_sides_in_turn_is_none() -> None:
     for kind in (Machine, CycleMachine):  # unless it is asked for
         with pytest.raises(MachineFault, match="second source"):
             kind(merging_image(1))
+
+
+@pytest.mark.parametrize("engine", ["functional", "cycle"])
+def test_a_long_program_lets_go_now_and_then(engine: str) -> None:
+    """So that progress can be told, and an interrupt is heard: loops of strangers may be as good as endless."""
+    rounds = 1 << 12
+    inner = Loop(Reg(1), rounds, ())
+    image = core_image([*take(2, 1), Loop(Reg(0), rounds, (inner,)), *give(2, Mem(16, F32))], 1, 1)
+    told: list[int] = []
+    session = load(image, engine=engine)
+    got = session.run(x=np.full((1, 1, 1), 3, np.float32), progress=lambda received, wanted: told.append(received))
+    assert got["y"] == 3
+    assert len(told) >= 4
+    if session.timing is not None:
+        assert session.timing.cycles > rounds * rounds * image.target.branch_cycles

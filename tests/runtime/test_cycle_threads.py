@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -206,3 +207,18 @@ def test_a_thread_that_fails_stops_the_others(monkeypatch: pytest.MonkeyPatch) -
     if len(machine.clock.now) == 2:
         with pytest.raises(MemoryError):
             machine.feed([np.zeros(1, np.int32)], [])
+
+
+def test_a_thread_that_cannot_start_stops_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    submit = ThreadPoolExecutor.submit
+
+    def refused(pool: ThreadPoolExecutor, run: Any, state: Any, clock: Any, part: int, cycles: int) -> Any:
+        if part == 2:
+            raise RuntimeError("can't start new thread")
+        return submit(pool, run, state, clock, part, cycles)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", refused)
+    machine = CycleMachine(chain_image(12, 8), 3)
+    if len(machine.clock.now) == 3:
+        with pytest.raises(RuntimeError):
+            machine.feed([np.zeros(9, np.int32)], [9])

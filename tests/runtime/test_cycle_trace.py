@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import chain_image, deadlock_image
+from builders import F32, chain_image, core_image, deadlock_image, give, take
 
 from runtime.cycle import trace
 from runtime.cycle.machine import CycleMachine
@@ -17,6 +17,7 @@ from runtime.cycle.state import K_SPENT, REASONS
 from runtime.cycle.trace import Window
 from runtime.errors import DeadlockError, InputError
 from runtime.image import Image
+from runtime.isa import Map, Mem
 from runtime.session import Session, load
 
 EVER = 1 << 60
@@ -144,6 +145,13 @@ def test_a_deadlock_can_be_traced() -> None:
     assert last["name"].startswith("no wavelet: mov") and last["ts"] + last["dur"] == machine.cycle + 1
 
 
+def far_image() -> Image:
+    """A core that is busy for longer than timers reach."""
+    roots = Map("exp", Mem(64, F32, 100), Mem(64, F32, 100))
+    return core_image([*take(2, 4), roots, *give(2, Mem(16, F32, 4))], 4, 4)
+
+
+@pytest.mark.parametrize("image", [chain_image(3, 4), far_image()], ids=["chain", "far"])
 def test_viewers_take_it(image: Image) -> None:
     """What Chrome's trace event format asks of every event, and what Perfetto drops silently: slices of a thread that
     overlap without one being inside the other, and threads without a process name."""
