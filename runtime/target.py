@@ -31,7 +31,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(("divide_cycles", "routine_cycles"), (0, 1 << 16)),
     **dict.fromkeys(("fmac_per_cycle_f32", "fmac_per_cycle_f16", "simd_f16", "simd_f32"), (1, 64)),
     "memory_banks": (1, 32),
-    "host_words_per_cycle": (1e-3, 1e3),
+    "host_words_per_cycle": (1e-6, 1e3),
 }
 
 

@@ -37,8 +37,9 @@ class Measured:
 
     def _stopped(self) -> Array:
         """Tasks that wait for a word that nobody sends (`Layout.stop`)."""
-        wait = self.machine.state.task[:, T_WAIT]
-        return (wait >= 0) & (self.machine.loaded.writer[np.maximum(wait, 0)] < 0)
+        wait, writer = self.machine.state.task[:, T_WAIT], self.machine.loaded.writer
+        reads = (wait >= 0) & (wait < len(writer))  # rings behind these are output queues, where tasks wait for room
+        return reads & (writer[np.where(reads, wait, 0)] < 0)
 
     def _check_finished(self) -> None:
         """Every task has ended its body or stopped, and no word is left on the way."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from runtime import isa
-from runtime.isa import INPUT_QUEUES, OUTPUT_QUEUES, Const, Fifo, In, Instr, Mem, Out, Program, Reg, Task
+from runtime.isa import INPUT_QUEUES, OUTPUT_QUEUES, Const, Fifo, In, Instr, Mem, Out, Program, Reg
 from runtime.target import Target
 from runtime.validate.report import Report
 
@@ -45,7 +45,7 @@ def check_program(program: Program, target: Target, report: Report) -> Traffic:
     )
     for number, task in enumerate(program.tasks):
         checker = _TaskChecker(f"{where} task {task.name}", report)
-        moves = checker.moves(task)
+        moves = checker.moves(task.body)
         traffic.moves.append(moves)
         _own_ends(traffic, number, moves, checker)
     _check_fifo_balance(program, traffic, report)
@@ -98,14 +98,7 @@ class _TaskChecker:
             self.told.add(message)
             self.report.add(code, message, self.where)
 
-    def moves(self, task: Task) -> list[Move]:
-        moves = self._body(task.body)
-        if len(moves) > MAX_MOVES:
-            self.complain("trace-limit", f"more than {MAX_MOVES} moves per token")
-            return []
-        return moves
-
-    def _body(self, body: tuple[Instr, ...]) -> list[Move]:
+    def moves(self, body: tuple[Instr, ...]) -> list[Move]:
         moves: list[Move] = []
         for instr in body:
             for move in self._instr(instr):
@@ -113,20 +106,23 @@ class _TaskChecker:
                     moves[-1] = (*move[:3], moves[-1][3] + move[3])
                 else:
                     moves.append(move)
+            if len(moves) > MAX_MOVES:
+                self.complain("trace-limit", f"more than {MAX_MOVES} moves per token")
+                return []
         return moves
 
     def _instr(self, instr: Instr) -> list[Move]:
         if isinstance(instr, isa.Loop):
             return self._loop(instr)
         if isinstance(instr, isa.If):
-            if self._body(instr.body):
+            if self.moves(instr.body):
                 self.complain("data-dependent", "a queue or FIFO is used inside an If")
             return []
         self._check_types(instr)
         return self._vector(instr)
 
     def _loop(self, loop: isa.Loop) -> list[Move]:
-        inner = self._body(loop.body)
+        inner = self.moves(loop.body)
         self._check_counter(loop)
         if not inner:
             return []

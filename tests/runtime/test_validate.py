@@ -307,6 +307,15 @@ MUTATIONS: dict[str, tuple[str, Callable[[Image], Image], str, str]] = {
         "trace-limit",
         "program wire task main",
     ),
+    "too long a trace of many loops": (
+        "echo",
+        mutate_body(
+            1,
+            lambda body: (Loop(Reg(0), 1 << 18, (*body, Mov(Mem(0, F32), Const(0.0)), Mov(Out(4, 1), In(5, 1)))),) * 5,
+        ),
+        "trace-limit",
+        "program wire task main",
+    ),
     "too many words": (
         "echo",
         mutate_body(1, lambda body: (Loop(Reg(0), (1 << 31) - 1, body),)),

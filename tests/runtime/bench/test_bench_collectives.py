@@ -105,6 +105,15 @@ def test_a_stuck_program_is_no_result() -> None:
         Measured(layout.image())
 
 
+def test_a_program_without_room_for_its_words_is_no_result() -> None:
+    layout = Layout(2, 1, 512, CS2)
+    layout.line(0, (1, 0), (0, 0))
+    layout.core((1, 0), [Mov(Out(layout.output((1, 0), 0), 60), Mem(16, Dtype.F32, 60)), layout.stop((1, 0))])
+    layout.core((0, 0), [layout.stop((0, 0)), Mov(Mem(16, Dtype.F32, 60), In(layout.input((0, 0), 0), 60))])
+    with pytest.raises(DeadlockError, match=r"core \(1, 0\).*stuck"):
+        Measured(layout.image())
+
+
 @pytest.mark.parametrize(("cores", "words"), [(1, 4), (4, 0), (800, 4), (4, 20_000)])
 def test_what_does_not_fit_is_bad_input(cores: int, words: int) -> None:
     with pytest.raises(InputError):
