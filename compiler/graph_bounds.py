@@ -21,7 +21,7 @@ MOVES = ("reshape", "transpose", "slice", "concat", "expand", "cast", "where", "
 def bound(op: Op, arguments: list[Array], errors: list[Array], y: Array, frame: Frame) -> Array:
     """Elementwise, for the result `y` of an op on `arguments`, which are themselves off by at most `errors`.
 
-    Infinite for an op without a formula on operands that are off.
+    Infinite for an op on operands without a formula, or without one for operands that are off.
     """
     kind = op.name.removeprefix("graph.")
     if y.dtype.kind != "f":
@@ -32,7 +32,7 @@ def bound(op: Op, arguments: list[Array], errors: list[Array], y: Array, frame: 
         function = FUNCTIONS.get(kind)
         given = arguments if kind == "matmul" else [a.astype(np.float64) for a in arguments]
         with np.errstate(all="ignore"):
-            off = function(op, given, errors, y) if function else np.zeros(y.shape)
+            off = function(op, given, errors, y) if function else np.full(y.shape, np.inf if arguments else 0.0)
     if tensor_type(op.result).dtype == "f16":
         off = off + BOTH.sides * (bounds.S * np.abs(y.astype(np.float64)) + bounds.TINY)
     return off

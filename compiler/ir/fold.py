@@ -8,6 +8,7 @@ values; the text cannot be read back.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from compiler.ir.core import Attr, Op, Symbol, Value, identifier
@@ -39,9 +40,13 @@ class _Folder(Printer):
 
     def body(self, ops: Iterable[Op], indent: str) -> Iterator[str]:
         ops = list(ops)
+        places = {op: index for index, op in enumerate(ops)}
+        same: dict[int, list[int]] = {}  # places of each kind's ops, ascending
+        for op, index in places.items():
+            same.setdefault(self.kind(op), []).append(index)
         start = 0
         while start < len(ops):
-            period, times = self.repetition(ops, start)
+            period, times = self.repetition(ops, places, same[self.kind(ops[start])], start)
             if times == 1:
                 yield from self.lines(ops[start], indent)
                 start += 1
@@ -55,16 +60,19 @@ class _Folder(Printer):
             yield f"{indent}// {what}: {begins}{f' .. {ends}' if times > 2 and ends != begins else ''}\n"
             start += period * times
 
-    def repetition(self, ops: Sequence[Op], start: int) -> tuple[int, int]:
-        """How many ops from `start` on repeat, and how often they stand there; of several ways the longest."""
-        places = {op: index for index, op in enumerate(ops)}
-        kind = self.kind(ops[start])
+    def repetition(
+        self, ops: Sequence[Op], places: Mapping[Op, int], same: Sequence[int], start: int
+    ) -> tuple[int, int]:
+        """How many ops from `start` on repeat, and how often they stand there; of several ways the longest.
+
+        same: places of the ops of the first one's kind.
+        """
         best = (1, 1)
-        tried = 0
-        for second in range(start + 1, start + (len(ops) - start) // 2 + 1):
-            if self.kind(ops[second]) != kind:
-                continue
+        following = bisect_right(same, start)
+        for second in same[following : following + _CANDIDATES]:
             period = second - start
+            if start + 2 * period > len(ops):
+                break
             end = second
             while end < len(ops) and self.alike(ops, places, end, period) and _steady(ops, start, end, period):
                 end += 1
@@ -73,8 +81,7 @@ class _Folder(Printer):
                 times = 1  # one step says nothing of the next
             if times > 1 and period * (times - 1) >= _LEAST and period * times > best[0] * best[1]:
                 best = (period, times)
-            tried += 1
-            if tried == _CANDIDATES or end == len(ops):
+            if end == len(ops):
                 break
         return best
 

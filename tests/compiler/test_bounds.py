@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler import bounds
+from compiler import bounds, graph_bounds
 from compiler.bounds import Rounding
+from compiler.dialects import graph
+from compiler.graph_interpreter import Frame
+from tests.random_gpt import Builder
 
 rng = np.random.default_rng(4)
 
@@ -93,3 +96,18 @@ def test_what_has_no_formula_has_no_bound() -> None:
     assert np.isinf(bounds.unary("exp", x, x, e, Rounding())).all()
     assert np.isinf(bounds.binary("div", x, x, x, (e, e), Rounding())).all()
     assert (bounds.unary("exp", x, x, 0 * e, Rounding()) < 1e-6).all()
+
+
+def test_an_op_without_a_formula_has_no_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rather than one of zero: a new op is told as not compared until it has one."""
+    b = Builder(1)
+    x = b.op(graph.input_def, shape=(2, 3), name="x")
+    soft = b.op(graph.softmax_def, x, shape=(2, 3))
+    frame, values, zero = Frame(b.resources, {}), np.ones((2, 3), np.float32), np.zeros((2, 3))
+    assert soft.op is not None
+    assert x.op is not None
+    arguments = (soft.op, [values], [zero], values, frame)
+    assert np.isfinite(graph_bounds.bound(*arguments)).all()
+    monkeypatch.delitem(graph_bounds.FUNCTIONS, "softmax")
+    assert np.isinf(graph_bounds.bound(*arguments)).all()
+    assert not graph_bounds.bound(x.op, [], [], values, frame).any()
