@@ -20,6 +20,7 @@ from compiler.ir.core import Attr, IRError, Op, StreamType, Symbol, Value, same_
 from compiler.ir.defs import Attribute, OpDef, define
 
 STORAGE = ("f32", "f16")
+MOST_PASSES = 1 << 12  # of a token through a kernel: layers of a model
 # Attributes of every kernel op: set by lower-to-flow, and by place.
 COMMON: Mapping[str, Attribute] = {
     "sym_name": Attribute(str, doc="the kernel's name"),
@@ -42,8 +43,8 @@ def _passes(op: Op) -> None:
     """Every pass but the first has an entry in `later`, which names other constants, and tokens come as often on all
     streams to a kernel as it says."""
     passes, later = op.attrs.get("passes", 1), op.attrs.get("later", ())
-    if not isinstance(passes, int) or passes < 1:
-        raise IRError(f"{op.name} at {op.loc}: a token cannot pass {passes} times")
+    if not isinstance(passes, int) or not 1 <= passes <= MOST_PASSES:
+        raise IRError(f"{op.name} at {op.loc}: a token cannot pass {passes} times, only 1 to {MOST_PASSES}")
     if not isinstance(later, tuple) or (later and len(later) != passes - 1):
         raise IRError(f"{op.name} at {op.loc}: `later` wants an entry for each of {passes - 1} passes")
     for entry in later:

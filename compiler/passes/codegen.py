@@ -16,6 +16,7 @@ from compiler.ir.passes import Pass, PassContext, register
 from compiler.kernels.base import IDLE, ZEROS, Binding, Kernel, rectangles
 from compiler.kernels.port import Port
 from compiler.passes.nets import Netlist
+from compiler.passes.report import out_of_order
 from compiler.program.to_ir import program_op
 from compiler.resources import ResourceStore
 from compiler.route.table import stack
@@ -60,6 +61,12 @@ class _Codegen:
         for new in [*programs, *self.blocks, *channels]:
             self.module.body.append(new)
 
+    def colour(self, end: str, lane: int) -> int:
+        """Of the channel at a lane of `kernel.port`. Raises InputError if there is none."""
+        if (end, lane) not in self.colours:
+            raise out_of_order(f"no channel comes to {end} lane {lane}", "route")
+        return self.colours[end, lane]
+
     def port(self, op: Op, kernel: Port, placed: Placed) -> Op:
         """The host's side of a stream: where each lane meets the fabric, and its colour."""
         name, a = flow.name_of(op), op.attrs
@@ -67,7 +74,7 @@ class _Codegen:
         entries = []
         for number, lane in enumerate(lanes):
             x, y = placed.at(kernel.footprint(name), lane.col, lane.row)
-            colour = self.colours[f"{name}.{end}", number]
+            colour = self.colour(f"{name}.{end}", number)
             start, size = kernel.blocks.start(number), kernel.blocks.size(number)
             entries.append((x, y, lane.outside, colour, start, size))
         limit: dict[str, Any] = {"limit": a["limit"]} if "limit" in a else {}
@@ -133,7 +140,7 @@ class _Codegen:
         for direction, ports in (("in", kernel.inputs()), ("out", kernel.outputs())):
             for port, lanes in ports.items():
                 for number, lane in enumerate(lanes):
-                    colour = self.colours[f"{name}.{port}", number]
+                    colour = self.colour(f"{name}.{port}", number)
                     for col, row, width, height in lane.hears or ((lane.col, lane.row, 1, 1),):
                         yield _bind(
                             row, col, height, width, Binding(direction, kernel.lane_queue(port, number), colour)

@@ -13,6 +13,7 @@ from typing import ClassVar
 from compiler.dialects import flow
 from compiler.ir.core import Op, Value
 from compiler.ir.passes import Pass, PassContext, register
+from runtime.errors import InputError
 
 
 @register
@@ -25,6 +26,8 @@ class InsertForks(Pass):
 
     def run(self, module: Op, ctx: PassContext) -> None:
         block = module.body
+        if block.find("flow.fork") or block.find("flow.fifo"):
+            raise InputError("the module has forks and fifos already", code="pass-order")
         for op in list(block.ops):
             if flow.is_kernel(op):
                 for value in op.results:

@@ -7,15 +7,24 @@ from compiler.floorplan import Footprint, Net, Placed
 from compiler.ir.core import Op, Value
 from compiler.kernels.base import Kernel
 from compiler.kernels.table import kernel_of
+from compiler.passes.report import out_of_order
 from runtime.geometry import Orientation
 from runtime.stream import Blocks
 
 
 class Netlist:
-    """Kernels of a module in order, and one net per stream; forks are wires only, so their readers join one net."""
+    """Kernels of a module in order, and one net per stream; forks are wires only, so their readers join one net.
+
+    Raises InputError if there are none, or they have no shapes.
+    """
 
     def __init__(self, module: Op) -> None:
         self.ops = [op for op in module.body.ops if flow.is_kernel(op)]
+        if not self.ops:
+            raise out_of_order("there are no kernels in the module", "lower-to-flow")
+        for op in self.ops:
+            if any(flow.stream(value.type).lanes == 0 for value in (*op.operands, *op.results)):
+                raise out_of_order(f"kernel {flow.name_of(op)} has no shape", "size")
         self.kernels: list[Kernel] = [kernel_of(op) for op in self.ops]
         self.footprints: list[Footprint] = [
             kernel.footprint(flow.name_of(op)) for op, kernel in zip(self.ops, self.kernels, strict=True)
@@ -51,7 +60,10 @@ class Netlist:
         return next(i for i, net in enumerate(self.nets) if any(sink == kernel for sink, _ in net.sinks))
 
     def places(self) -> list[Placed]:
-        """Where every kernel stands, from the ops' attributes."""
+        """Where every kernel stands, from the ops' attributes. Raises InputError if one does not stand anywhere."""
+        for op in self.ops:
+            if not op.attrs.keys() >= {"x", "y", "orientation"}:
+                raise out_of_order(f"kernel {flow.name_of(op)} has no place", "place")
         return [
             Placed(int(str(a["x"])), int(str(a["y"])), Orientation(int(str(a["orientation"]))))
             for a in (op.attrs for op in self.ops)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from compiler.ir.core import Attr, Op
+from runtime.errors import InputError
 
 
 def note(module: Op, section: str, facts: Mapping[str, Attr]) -> None:
@@ -23,11 +24,19 @@ def report(module: Op) -> dict[str, Attr]:
 
 
 def interval_cycles(module: Op) -> int:
-    """The pipeline's interval as the size pass found it."""
+    """The pipeline's interval as the size pass found it. Raises InputError if it is not noted."""
     section = report(module).get("size")
     value = section.get("interval_cycles") if isinstance(section, Mapping) else None
-    assert isinstance(value, int), "the size pass notes the interval"
+    if not isinstance(value, int):
+        raise out_of_order("the module's report says nothing of its interval", "size")
     return value
+
+
+def out_of_order(message: str, first: str) -> InputError:
+    """The error for a module that has not gone through the pass `first`; people run passes one by one."""
+    return InputError(
+        message, code="pass-order", hint=f"run the pass {first} first, or `wsec compile` for all in order"
+    )
 
 
 def optimised_for(module: Op) -> str:

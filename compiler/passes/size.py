@@ -14,7 +14,7 @@ from compiler.kernels.fifo import Fifo
 from compiler.kernels.folded import for_layers, single
 from compiler.kernels.norm import Norm
 from compiler.kernels.table import kernel_of
-from compiler.passes.report import note
+from compiler.passes.report import note, out_of_order
 from compiler.size.arrival import Loop, arrivals
 from compiler.size.bound import area_bound, host_bound
 from compiler.size.explain import explain
@@ -44,6 +44,8 @@ class Size(Pass):
         target = ctx.target
         assert target is not None, "size needs a target"
         block = module.body
+        if not any(flow.is_kernel(op) for op in block.ops):
+            raise out_of_order("there are no kernels in the module", "lower-to-flow")
         sizer = Sizer([op for op in block.ops if op.dialect == "flow"], target)
         limit = min(self.max_cores or target.cores, target.cores)
         _require_channels(sizer, target)

@@ -150,6 +150,9 @@ def test_ops_that_contradict_each_other() -> None:
     with pytest.raises(IRError, match="no gate and no switch"):
         flow.gate_def(x, types=[x.type], sym_name="g", passes=1)
     norm = {"sym_name": "n", "scale": Symbol("a"), "bias": Symbol("b"), "epsilon": 1e-5, "passes": 3}
+    for passes in (0, 10**30):
+        with pytest.raises(IRError, match="cannot pass"):
+            flow.norm_def(x, types=[x.type], **(norm | {"passes": passes}))
     with pytest.raises(IRError, match="an entry for each of 2 passes"):
         flow.norm_def(x, types=[x.type], **norm, later=({"scale": Symbol("c")},))
     with pytest.raises(IRError, match="does not fit"):
