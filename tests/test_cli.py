@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -558,6 +559,14 @@ def test_option_that_comes_too_late(refused: Any, wsec: Any, gpt: Path, tmp_path
     sized = gpt.parent / "late.wir"
     assert wsec("compile", gpt, "--compile-to", "size", "-o", sized, "--target", "mini-32x32").code == 0
     refused(2, ["--precision", "no effect"], "compile", sized, "--precision", "fp16", "-o", tmp_path / "m.wse")
+
+
+def test_numbers_that_no_image_may_have(refused: Any, wsec: Any, gpt: Path, tmp_path: Path) -> None:
+    """In text that people edited: they are told before anything computes with them."""
+    core = gpt.parent / "huge.wir"
+    assert wsec("compile", gpt, "--compile-to", "core", "-o", core, "--target", "mini-32x32").code == 0
+    core.write_text(re.sub(r"pitch = \d+", f"pitch = {10**30}", core.read_text(), count=1))
+    refused(1, ["inits[", "core's memory"], "compile", core, "-o", tmp_path / "m.wse")
 
 
 def test_sequence_that_check_cannot_run(refused: Any, gpt: Path, gpt_wse: Path) -> None:

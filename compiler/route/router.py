@@ -111,6 +111,9 @@ def route(
 def _region(kernels: Sequence[Footprint], placed: Sequence[Placed], target: Target) -> Region:
     x, y, columns, rows = target.usable
     boxes = [place.box(kernel) for kernel, place in zip(kernels, placed, strict=True)]
+    for kernel, (left, top, width, height) in zip(kernels, boxes, strict=True):
+        if not (x <= left <= x + columns - width and y <= top <= y + rows - height):
+            raise InputError("stands outside the usable rectangle", code="illegal-placement", where=kernel.name)
     west = max(x, min(box[0] for box in boxes) - PADDING)
     north = max(y, min(box[1] for box in boxes) - PADDING)
     east = min(x + columns, max(box[0] + box[2] for box in boxes) + PADDING)

@@ -25,6 +25,7 @@ from frontends.cli.exactness import is_exact
 from frontends.cli.version import VERSION
 from frontends.cli.weights import find_weights
 from frontends.onnx.import_graph import import_model
+from runtime import structure
 from runtime.check import CheckReport, compare_all, random_inputs, reference, require_nonzero, tolerance
 from runtime.errors import IllegalImageError, InputError, UsageError
 from runtime.geometry import Orientation
@@ -172,12 +173,14 @@ def finish_image(
 ) -> tuple[Image, Report]:
     """Lower the module to the end, package it, and let the validator prove the image legal.
 
-    Raises IllegalImageError if it is not, and what `lower_module` raises.
+    Raises IllegalImageError if it is not, InputError for numbers that no image may have, which only people write, and
+    what `lower_module` raises.
     """
     target = lower_module(opened, options, dump=dump, locations=locations, progress=progress)
     progress("packaging", 0, 0)
     with _timed(opened.seconds, "package"):
         image = build(opened.module, opened.resources, target, _provenance(opened.module))
+        structure.check(image)
     progress("validating", 0, 0)
     with _timed(opened.seconds, "validate"):
         report = validate(image)

@@ -17,7 +17,7 @@ from compiler.place.placer import place
 from compiler.route.router import route
 from compiler.route.table import boxes, entries, rectangles
 from runtime import target as targets
-from runtime.errors import InfeasibleError, LimitError, WsecError
+from runtime.errors import InfeasibleError, InputError, LimitError, WsecError
 from runtime.geometry import Orientation
 from runtime.target import Target
 
@@ -34,6 +34,14 @@ def scatter(kernels: list[Footprint], rng: random.Random) -> list[Placed]:
     across = 32 // pitch
     spots = rng.sample(range(across * across), len(kernels))
     return [Placed(4 + s % across * pitch, 1 + s // across * pitch, Orientation(rng.randrange(8))) for s in spots]
+
+
+@pytest.mark.parametrize("x", [3, 36, -(1 << 57), 10**30])
+def test_kernels_outside_the_target_are_refused(x: int) -> None:
+    kernels, nets = [line("a", 2), line("b", 2)], [Net("n", (0, "y"), ((1, "x"),), (4, 4))]
+    placed = [Placed(x, 4, Orientation(0)), Placed(9, 4, Orientation(0))]
+    with pytest.raises(InputError, match="outside the usable"):
+        route(kernels, placed, nets, MINI)
 
 
 @settings(max_examples=40, deadline=None)
