@@ -69,7 +69,7 @@ from runtime.state import (
 )
 
 POLL_INTERVAL = 32  # task starts between two looks at the rings to other partitions
-MOST_ROWS = 1 << 18  # of a task before others, and the host, get on; it is made ready again
+MOST_WORK = 1 << 18  # rows, and hundreds of elements, of a task before others and the host get on; it is ready again
 
 Int = Any  # inside compiled code: a 64-bit integer
 
@@ -188,13 +188,13 @@ def _host_receive(s: State, p: Int, t: Int) -> None:
 
 @inlined
 def _step(s: State, p: Int, t: Int) -> tuple[Int, Int, Int]:
-    """Run a task until it waits, or for MOST_ROWS: (fault, value, whether it would go on)."""
+    """Run a task until it waits, or for MOST_WORK: (fault, value, whether it would go on)."""
     c, pc = s.task[t, T_CORE], s.task[t, T_PC]
     executed = np.int64(0)
     fault, value = np.int64(OK), np.int64(0)
-    late = np.int64(0)
+    late, long = np.int64(0), np.int64(0)
     while True:
-        if executed >= MOST_ROWS:
+        if executed + long >= MOST_WORK:
             late = np.int64(1)
             wake(s.task, s.group, s.ready, t)
             break
@@ -209,7 +209,9 @@ def _step(s: State, p: Int, t: Int) -> tuple[Int, Int, Int]:
                 break
             op = np.int64(VECTOR)
         if op == VECTOR:
-            done, length, fault = _vector(s, p, t, pc, s.task[t, T_DONE])
+            before = s.task[t, T_DONE]
+            done, length, fault = _vector(s, p, t, pc, before)
+            long += (done - before) >> 7
             value = done
             if fault:
                 break
@@ -265,7 +267,7 @@ def run(s: State, p: Int, budget: Int, patience: Int) -> Int:
     """Run ready tasks of partition p, latest block first, for about `budget` task starts.
 
     Ends before if all its tasks wait, and still do after `patience` looks at the rings to other partitions, or if one
-    has more to do than MOST_ROWS.
+    has more to do than MOST_WORK.
     Returns the number of task starts. A task with a fault never starts again; fault[p] tells of the first one, in task
     order, which no schedule changes.
     """

@@ -48,6 +48,31 @@ def _tensors(op: Op) -> None:
             raise IRError(f"{op.name} at {op.loc}: works on tensors, not on {value.type}")
 
 
+def _rank(op: Op) -> int:
+    """Of what the op works on."""
+    _tensors(op)
+    return len(tensor_type(op.operands[0] if op.operands else op.result).shape)
+
+
+def _transpose(op: Op) -> None:
+    rank, perm = _rank(op), integers(op, "perm")
+    if sorted(perm) != list(range(rank)):
+        raise IRError(f"{op.name} at {op.loc}: perm = {list(perm)} is no order of {rank} axes")
+
+
+def _axis(op: Op) -> None:
+    rank, axis = _rank(op), integer(op, "axis")
+    if not 0 <= axis < rank:
+        raise IRError(f"{op.name} at {op.loc}: there is no axis {axis} among {rank}")
+
+
+def _reduce(op: Op) -> None:
+    rank = _rank(op)
+    for axis in integers(op, "axes"):
+        if not -rank <= axis < 0:
+            raise IRError(f"{op.name} at {op.loc}: there is no axis {axis} among {rank}, counted from the last")
+
+
 UNARY_FUNCTIONS = (
     "abs", "neg", "exp", "log", "sqrt", "reciprocal", "relu", "tanh", "sigmoid", "erf", "gelu_erf", "gelu_tanh",
 )  # fmt: skip
@@ -114,7 +139,7 @@ reduce_def = define(
         "axes": Attribute(tuple),
         "keepdims": Attribute(bool, default=True),
     },
-    verify=_tensors,
+    verify=_reduce,
 )
 softmax_def = define("graph.softmax", "softmax over the last axis", operands=("x",), results=("y",), verify=_tensors)
 layer_norm_def = define(
@@ -139,15 +164,15 @@ reshape_def = define(
 )  # fmt: skip
 transpose_def = define(
     "graph.transpose", "axes permuted: y's axis i is x's axis perm[i]", operands=("x",), results=("y",),
-    attrs={"perm": Attribute(tuple)}, verify=_tensors,
+    attrs={"perm": Attribute(tuple)}, verify=_transpose,
 )  # fmt: skip
 slice_def = define(
     "graph.slice", "elements [start, end) along `axis` (>= 0)", operands=("x",), results=("y",),
-    attrs={"axis": Attribute(int), "start": Attribute(int), "end": Attribute(int)}, verify=_tensors,
+    attrs={"axis": Attribute(int), "start": Attribute(int), "end": Attribute(int)}, verify=_axis,
 )  # fmt: skip
 concat_def = define(
     "graph.concat", "joined along `axis` (>= 0)", operands=("xs*",), results=("y",), attrs={"axis": Attribute(int)},
-    verify=_tensors,
+    verify=_axis,
 )  # fmt: skip
 expand_def = define("graph.expand", "broadcast to the result's shape", operands=("x",), results=("y",), verify=_tensors)
 cast_def = define(
