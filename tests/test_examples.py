@@ -48,7 +48,7 @@ def test_generate(gpt_wse: Path, count: int) -> None:
 
 @pytest.mark.parametrize("script", ["generate.py", "one_core.py", "ci/models/make.py"])
 def test_what_an_example_wants_is_told(script: str) -> None:
-    command = [sys.executable, ROOT / "examples" / script]
+    command = [sys.executable, str(ROOT / "examples" / script)]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert done.returncode == 1 and f"python {'' if '/' in script else 'examples/'}" in done.stderr
     assert "Traceback" not in done.stderr
