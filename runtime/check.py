@@ -102,8 +102,9 @@ class Layer:
 class Finding:
     """The first wrong number of a running image: which core, which element of the block it sends or hears, and why.
 
-    `cause`: kernel (not known more closely), chain (this core's partial sum), weight (one weight of this core), route
-    (what arrives comes from elsewhere than meant). `text` says all of it.
+    `cause`: kernel (not known more closely), core (of what this core received it sends something else than it should),
+    chain (the same, to another core of its kernel), weight (one weight of this core), cache (one position that this
+    core keeps), route (what arrives comes from elsewhere than meant). `text` says all of it.
     """
 
     kernel: str

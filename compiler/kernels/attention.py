@@ -132,6 +132,11 @@ class Attention(Kernel):
         """(col, row) of a head's feeder."""
         return head % self._abreast * self._length, head // self._abreast * self._deep
 
+    def core(self, head: int, place: int) -> tuple[int, int]:
+        """(row, col) of one of a head's cores, in the order of the chain; 0 is the feeder."""
+        col, row = self._corner(head)
+        return row + place // self._width, col + place % self._width
+
     def inputs(self) -> dict[str, tuple[Lane, ...]]:
         corners = [self._corner(head) for head in range(self.heads) for _ in range(self.pieces)]
         return {"x": tuple(tap(col, row) for col, row in corners)}

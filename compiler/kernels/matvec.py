@@ -147,6 +147,10 @@ class Matvec(Kernel):
     def _relayed(self) -> bool:
         return bool(self.entry) and self.cols > 1
 
+    def relay(self, r: int) -> int | None:
+        """The column of the core that sends row r's block on to the others, if one does."""
+        return self._entry(r) if self._relayed and r < self.slices.lanes else None
+
     def _entry(self, r: int) -> int:
         """The column where row r hears its lanes."""
         if self.entry == "edge":

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from planted_cores import block_of, flipped, in_memory
 from small import SMALL
 
 import wsec
 from compiler.kernels.attention import Attention
-from compiler.kernels.base import region_address
 from compiler.kernels.tile import TileLayout
 from runtime.check import CheckReport, Finding
-from runtime.image import Block, Image, Init, Tensor
+from runtime.image import Image
 from runtime.isa import Dtype
 
 
@@ -35,31 +33,6 @@ def found(report: CheckReport) -> Finding:
     return report.finding
 
 
-def block_of(image: Image, name: str) -> tuple[int, Block]:
-    return next((number, block) for number, block in enumerate(image.blocks) if block.name == name)
-
-
-def in_core(image: Image, name: str, r: int, c: int, region: str, element: int, change: Callable[[int], int]) -> Image:
-    """The image with one fp16 element of one core's memory changed, as a pattern of bits."""
-    number, block = block_of(image, name)
-    from runtime import memory
-
-    sizes = memory.core_bytes(image)
-    buffer, base = memory.allocate(image, sizes, 0)
-    memory.fill(image, buffer, base, sizes)
-    core = block.first + r * block.cols + c
-    address = region_address(image.programs[image.cores["program"][core]], region) + 2 * element
-    bits = buffer[base[core] + address :][:2].view(np.uint16)[0]
-    data = np.array([change(int(bits))], np.uint16).view(np.float16)
-    init = Init(
-        block=number, rows=(r, r + 1), cols=(c, c + 1), address=address, dtype="f16", pitch=1, step=1, count=(1, 1),
-        tensor="planted", offset=0, per_row=0, per_col=0, stride=(0, 0),
-    )  # fmt: skip
-    offset = -r * init.per_row - c * init.per_col
-    inits = [*image.inits, dataclasses.replace(init, offset=offset)]
-    return dataclasses.replace(image, inits=inits, tensors={**image.tensors, "planted": Tensor(data)})
-
-
 def tile_of(image: Image, name: str, r: int, c: int) -> TileLayout:
     """How a core's tile lies in its memory, from its program's name."""
     _, block = block_of(image, name)
@@ -75,7 +48,7 @@ def test_one_byte_of_one_weight(gpt: Path, fp16_image: Image, r: int, c: int, k:
     assert k < tile.count
     assert e < tile.width
     element = tile.start(k) + e * tile.step
-    image = in_core(fp16_image, "matvec4", r, c, "w", element, lambda bits: bits ^ 0x0060)
+    image = in_memory(fp16_image, "matvec4", r, c, "w", element, flipped(0x0060))
     assert wsec.check(gpt, image, tokens=8).passed
     report = looked(gpt, image)
     assert [layer.op for layer in report.layers if layer.wrong] == ["matvec4"]
@@ -93,7 +66,7 @@ def test_a_row_of_the_table(gpt: Path, fp16_image: Image) -> None:
     ids = np.random.default_rng(0).integers(0, 67, (1, 8))
     _, block = block_of(fp16_image, "lookup0")
     width = -(-32 // block.cols)
-    image = in_core(fp16_image, "lookup0", 0, 0, "rows", width * int(ids[0, 3]) + 1, lambda bits: bits ^ 0x4000)
+    image = in_memory(fp16_image, "lookup0", 0, 0, "rows", width * int(ids[0, 3]) + 1, flipped(0x4000))
     finding = found(looked(gpt, image))
     assert finding.core == block.at(0, 0)
     assert (finding.cause, finding.kernel) == ("chain", "lookup0")
@@ -129,7 +102,7 @@ def test_a_healthy_image_has_no_finding(gpt: Path, fp16_image: Image) -> None:
 
 
 def test_the_machine_readable_finding(gpt: Path, fp16_image: Image) -> None:
-    image = in_core(fp16_image, "matvec2", 1, 0, "w", 0, lambda bits: bits ^ 0x8000)
+    image = in_memory(fp16_image, "matvec2", 1, 0, "w", 0, flipped(0x8000))
     told = looked(gpt, image).to_json()["finding"]
     assert told["cause"] == "weight"
     assert told["kernel"] == "matvec2"

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from planted_cores import block_of, flipped, in_memory
 from small import SMALL, TINY
-from test_cores import block_of, found, in_core, tile_of
+from test_cores import found, tile_of
 
 import wsec as public
 from compiler import pipelines
@@ -88,7 +89,7 @@ def in_layer(image: Image, name: str, place: tuple[int, int], number: int, k: in
     tile = tile_of(image, name, *place)
     assert k < tile.count and e < tile.width and region.bytes % 4 == 0
     element = number * region.bytes // 4 // 2 + tile.start(k) + e * tile.step
-    changed = in_core(image, name, *place, "w", element, lambda bits: bits ^ 0x0060)
+    changed = in_memory(image, name, *place, "w", element, flipped(0x0060))
     return changed, region_address(program, "w") + 2 * element
 
 

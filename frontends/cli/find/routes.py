@@ -15,9 +15,8 @@ from frontends.cli.find.levels import difference
 from frontends.cli.find.scene import Scene, position_of, worst
 from runtime.check import Finding
 from runtime.image import Image
-from runtime.loader import Loaded, load
+from runtime.loader import Loaded
 from runtime.state import C_IN
-from runtime.tap import sources_of
 
 Array = np.ndarray[Any, Any]
 
@@ -38,8 +37,7 @@ class Misroute:
 
 def misroutes(scene: Scene) -> Iterator[Misroute]:
     """Every end of a lane that the router tables fill from elsewhere than the compiler meant, in module order."""
-    loaded = load(scene.image, 1)
-    units, queues = sources_of(loaded)
+    loaded, units, queues = scene.wires
     for number, net in enumerate(scene.netlist.nets):
         senders = _senders(scene, loaded, net.source)
         for sink, port in net.sinks:

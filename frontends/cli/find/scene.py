@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from compiler.flow_interpreter import Run
 from compiler.passes.nets import Netlist
 from frontends.cli.find.executed import Standing, Streams
 from runtime.image import Image
+from runtime.loader import Loaded, load
+from runtime.tables import core_positions
+from runtime.tap import sources_of
 
 Array = np.ndarray[Any, Any]
 
@@ -27,6 +31,17 @@ class Scene:
     inputs: Mapping[str, Array]
     run: Run
     threads: int
+
+    @cached_property
+    def wires(self) -> tuple[Loaded, Array, Array]:
+        """The image loaded, and what fills every ring: unit and output queue, see `runtime.tap.sources_of`."""
+        loaded = load(self.image, 1)
+        return loaded, *sources_of(loaded)
+
+    def core_at(self, core: int) -> tuple[int, int]:
+        """(x, y) of any core of the image."""
+        x, y = core_positions(self.image)
+        return int(x[core]), int(y[core])
 
     def standing(self, index: int, port: str = "") -> Standing | None:
         """A kernel of the netlist as it stands in the image, in its first pass (that leaves on `port`); None for a host
