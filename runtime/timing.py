@@ -110,19 +110,21 @@ def cost(instr: Instr, target: Target) -> Cost:
 
 @dataclass(frozen=True)
 class Work:
-    """Cycles of one round of a task's body if it never waits: in all, and those in which it issues (no other task can).
+    """Cycles of one round of a task's body if it never waits: in all, those in which it issues (no other task can), and
+    those of vector instructions on memory among them (during which no other task's can begin).
 
     See `core_interval` for what follows for a core.
     """
 
     serial: float
     issue: float
+    burst: float = 0
 
     def __add__(self, other: Work) -> Work:
-        return Work(self.serial + other.serial, self.issue + other.issue)
+        return Work(self.serial + other.serial, self.issue + other.issue, self.burst + other.burst)
 
     def times(self, count: float) -> Work:
-        return Work(self.serial * count, self.issue * count)
+        return Work(self.serial * count, self.issue * count, self.burst * count)
 
 
 def task_work(task: Task, target: Target, words: Words = NO_WORDS) -> Work:
@@ -135,13 +137,17 @@ def core_interval(program: Program, target: Target, words: Words = NO_WORDS) -> 
 
     Tasks share one datapath. Another task's issue costs the longest one a cycle if it falls on an issue of that, which
     it does as often as that issues; on its set-ups and branches it costs nothing. The main thread costs others nothing:
-    it issues when none of them does.
+    it issues when none of them does. But a vector instruction on memory that has begun, whosever it is, keeps others of
+    its kind waiting to its end. How much of that falls on the longest task's depends on when the others work; in a
+    chain of cores one after another does, so at some core all of it does, and the rest wait for that core.
     """
     works = [task_work(task, target, words) for task in program.tasks]
     longest = max(works, key=lambda work: work.serial)
     others = sum(work.issue for work in works) - longest.issue
-    between = others - (works[0].issue if longest is not works[0] else 0)
-    return max(longest.serial + between * longest.issue / longest.serial, longest.issue + others)
+    bursts = sum(work.burst for work in works) - longest.burst if longest.burst else 0
+    aside = works[0] if longest is not works[0] else Work(0, 0)
+    between = others - aside.issue - (bursts - aside.burst if bursts else 0)
+    return max(longest.serial + bursts + between * longest.issue / longest.serial, longest.issue + others)
 
 
 class _Scalars:
@@ -217,14 +223,15 @@ def instruction_work(instr: Instr, target: Target, scalars: _Scalars | None = No
     dst, *sources = operands(instr)
     shape = sources[0] if isinstance(instr, Reduce) else dst
     length = scalars.value(shape.extent)  # type: ignore[union-attr]
-    if each.element or any(isinstance(part, In | Out | Fifo) for part in (dst, *sources)):
+    fabric = any(isinstance(part, In | Out | Fifo) for part in (dst, *sources))
+    if each.element or fabric:
         cycles = length * max(1, each.element)
-        return Work(each.setup + cycles, 1 + (length if not each.element else cycles))
+        return Work(each.setup + cycles, 1 + cycles, 0 if fabric else cycles)
     reads = [part for part in sources if isinstance(part, Mem) and part.extent != 1]
     reads += [instr.dst] if isinstance(instr, Fmac) else []
     streams = tuple(_stream(part, scalars.address(part)) for part in reads)
     cycles = burst(streams, each.width, length, target.memory_banks)
-    return Work(each.setup + cycles, 1 + cycles)
+    return Work(each.setup + cycles, 1 + cycles, cycles)
 
 
 def _stream(part: Mem, address: int) -> tuple[int, int, int]:

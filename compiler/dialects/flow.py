@@ -300,6 +300,19 @@ def stream(value_type: object) -> StreamType:
     return value_type
 
 
+def outputs_of(op: Op) -> list[Op]:
+    """The graph outputs that a kernel feeds without another in between."""
+    found: list[Op] = []
+    values = list(op.results) if op.name != "flow.relane" else []
+    for value in values:  # grows: forks are only wires
+        for user, _ in value.uses:
+            if user.name == "flow.fork":
+                values += user.results
+            elif user.name == "flow.output":
+                found.append(user)
+    return found
+
+
 def passes_of(op: Op) -> int:
     """How often a token comes through a kernel."""
     passes = op.attrs.get("passes", 1)

@@ -5,10 +5,10 @@ hears its token (q, k, v side by side, on one lane or cut into `pieces` lanes) a
 lanes are wires between two cores and need not cross those of other heads. The key and value of the token at position t
 stay on core t mod spread of the others. Every one of them forms the partial (max, sum, out) of its part of the cache
 with a softmax shifted by its own maximum; a chain through the head's cores merges the partials (Milakov and Gimelshein
-2018), and the last core divides. Merging is a task of its own, with room for a few tokens before it: all cores hear a
-token at once, and the last could not take the next one before the chain has come to it, which would hold up all. How
-many entries count follows from the position in the header, so a sequence needs no reset and the same program does
-prefill and decode.
+2018), and the last core divides. What the chain wants is tasks of their own, with room for a few tokens before them:
+all cores hear a token at once, and one that could not take the next token before the chain has come to it, or only
+slowly while it does, would hold up all. How many entries count follows from the position in the header, so a sequence
+needs no reset and the same program does prefill and decode.
 """
 
 from __future__ import annotations
@@ -253,17 +253,23 @@ class Attention(Kernel):
         return self._feeder() if role.feeder else self._keeper(role)
 
     def _feeder(self) -> Program:
-        """One header and the pieces, one after another, to all."""
-        part = 3 * self.head_dim // self.pieces
+        """One header and the pieces, one after another, to all.
+
+        It takes a token off its senders' hands, who have the next to work on, before the head's cores are ready for it.
+        """
+        part, words = 3 * self.head_dim // self.pieces, 1 + 3 * self.head_dim
         b = CoreBuilder(f"attention.feeder{self.pieces}x{part}")
-        header = b.scalar("header", Dtype.I32)
+        dropped = b.scalar("dropped", Dtype.I32) if self.pieces > 1 else None
+        held = b.fifo("held", words)
         b.name_queues(dict.fromkeys(LANE_QUEUES[: self.pieces], "x"), {BROADCAST_OUT: "token"})
-        with b.task():
+        with b.task("take"):
             for piece, queue in enumerate(LANE_QUEUES[: self.pieces]):
-                b.mov(header, b.take(queue, 1, Dtype.I32))
-                if not piece:
-                    b.mov(b.put(BROADCAST_OUT, 1, Dtype.I32), header)
-                b.mov(b.put(BROADCAST_OUT, part), b.take(queue, part))
+                if dropped is not None and piece:
+                    b.mov(dropped, b.take(queue, 1, Dtype.I32))
+                count = part if piece else 1 + part
+                b.mov(b.pipe(held, count), b.take(queue, count, Dtype.I32))
+        with b.task("send"):
+            b.mov(b.put(BROADCAST_OUT, words, Dtype.I32), b.pipe(held, words))
         return b.program()
 
     def _keeper(self, role: Role) -> Program:
@@ -285,9 +291,11 @@ class Attention(Kernel):
             {STREAM_OUT: "y"} if role.last else {CHAIN_OUT: "partial"},
         )
         # What the chain works on: a maximum for the task that scales what comes, header and partial for the other.
-        merges, words = not role.first, 2 + d + role.last
+        chained, merges = self.spread > 1, not role.first
         maxima = b.fifo("maxima", self.tokens) if merges else 0
-        partials = b.fifo("partials", self.tokens * words) if merges else 0
+        partials = b.fifo("partials", self.tokens * (2 + d + role.last)) if chained else 0
+        if merges:
+            self._merge(b, role, maxima, partials)
         with b.task("attend"):
             b.mov(header, b.take(BROADCAST_IN, 1, Dtype.I32))
             word = b.load(header)
@@ -303,15 +311,15 @@ class Attention(Kernel):
             self._attend(b, q, count, slot, (keys, values), (score, weight), partial)
             if merges:
                 b.mov(b.pipe(maxima, 1, Dtype.F32), partial.at(0))
-                if role.last:
-                    b.mov(b.pipe(partials, 1), header)
+            if chained and role.last:
+                b.mov(b.pipe(partials, 1), header)
+            if chained:
                 b.mov(b.pipe(partials, 2 + d, Dtype.F32), partial.all)
-            elif role.last:
-                self._answer(b, header, partial)
             else:
-                b.mov(b.put(CHAIN_OUT, 2 + d), partial.all)
-        if merges:
-            self._merge(b, role, maxima, partials)
+                self._answer(b, header, partial)
+        if chained and role.first:
+            with b.task("send"):
+                b.mov(b.put(CHAIN_OUT, 2 + d), b.pipe(partials, 2 + d, Dtype.F32))
         return b.program()
 
     @property
@@ -441,10 +449,31 @@ class Attention(Kernel):
         """Combine with the partial of the cores before, which is never empty: position 0 lies on core 0.
 
         The maximum goes on as soon as it comes; sum and out stream through, scaled by one task and added to by the
-        other. So a core delays the chain by the maximum's way only.
+        other. So a core delays the chain by the maximum's way only. The task at the end is the main thread, which
+        issues when nothing else does: while the chain goes from core to core, there is always one that merges, and all
+        of them must take the next token's words.
         """
         d = self.head_dim
         scaled = b.fifo("scaled", PASSING)
+        with b.task("merge"):
+            header2 = b.scalar("header2", Dtype.I32)
+            top, factor = b.scalar("top2"), b.scalar("factor2")
+            partial = b.array("merged", "buffer", Dtype.F32, 2 + d)
+            sums = partial.part(1, 1 + d)
+            b.mov(top, b.pipe(scaled, 1, Dtype.F32))
+            if role.last:
+                b.mov(header2, b.pipe(partials, 1))
+            else:
+                b.mov(b.put(CHAIN_OUT, 1), top)
+            b.mov(factor, b.pipe(partials, 1, Dtype.F32))
+            b.binary("sub", factor, factor, top)
+            b.map("exp", factor, factor)
+            b.binary("mul", sums, b.pipe(partials, 1 + d, Dtype.F32), factor)
+            if role.last:
+                b.binary("add", sums, sums, b.pipe(scaled, 1 + d, Dtype.F32))
+                self._answer(b, header2, partial)
+            else:
+                b.binary("add", b.put(CHAIN_OUT, 1 + d), sums, b.pipe(scaled, 1 + d, Dtype.F32))
         with b.task("rescale"):
             own, other, top, factor = (b.scalar(name) for name in ("own", "other", "top", "factor"))
             b.mov(own, b.pipe(maxima, 1, Dtype.F32))
@@ -454,25 +483,6 @@ class Attention(Kernel):
             b.binary("sub", factor, other, top)
             b.map("exp", factor, factor)
             b.binary("mul", b.pipe(scaled, 1 + d, Dtype.F32), b.take(CHAIN_IN, 1 + d), factor)
-        with b.task("merge"):
-            header2 = b.scalar("header2", Dtype.I32)
-            top, factor = b.scalar("top2"), b.scalar("factor2")
-            partial = b.array("merged", "buffer", Dtype.F32, 2 + d)
-            sums = partial.part(1, 1 + d)
-            b.mov(top, b.pipe(scaled, 1, Dtype.F32))
-            if not role.last:
-                b.mov(b.put(CHAIN_OUT, 1), top)
-            if role.last:
-                b.mov(header2, b.pipe(partials, 1))
-            b.mov(partial.all, b.pipe(partials, 2 + d, Dtype.F32))
-            b.binary("sub", factor, partial.at(0), top)
-            b.map("exp", factor, factor)
-            b.binary("mul", sums, sums, factor)
-            if role.last:
-                b.binary("add", sums, sums, b.pipe(scaled, 1 + d, Dtype.F32))
-                self._answer(b, header2, partial)
-            else:
-                b.binary("add", b.put(CHAIN_OUT, 1 + d), sums, b.pipe(scaled, 1 + d, Dtype.F32))
 
     def scalars(self, program: Program) -> Mapping[int, int]:
         """The last position of a sequence, on the first of a head's cores, whose entries are all full then."""
@@ -517,4 +527,5 @@ class Attention(Kernel):
     def _attending(self, target: Target) -> int:
         """Cycles from the last word of a token to the core's partial."""
         program = self.program(Role(False, True, self.spread == 1))
-        return math.ceil(task_work(program.tasks[0], target, self.scalars(program)).serial)
+        attend = next(task for task in program.tasks if task.name == "attend")
+        return math.ceil(task_work(attend, target, self.scalars(program)).serial)

@@ -20,6 +20,14 @@ def channel_cycles(words: int, target: Target) -> int:
     return math.ceil(words / target.host_words_per_cycle)
 
 
+def host_wait(block: int, target: Target) -> int:
+    """Cycles of every token that a core whose block goes straight to a host channel waits for that while it sends.
+
+    A relane takes the block off its hands.
+    """
+    return channel_cycles(1 + block, target) - 1 - block
+
+
 @dataclass(frozen=True)
 class Port(Kernel):
     """Graph input (`direction` "in") or output ("out") `name`: a block of features per host channel."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from compiler.dialects.flow import in_pass, passes_of, stream
+from compiler.dialects.flow import in_pass, outputs_of, passes_of, stream
 from compiler.ir.core import IRError, Op, Value
 from compiler.kernels.attention import Attention
 from compiler.kernels.base import Kernel, Weight
@@ -18,10 +18,11 @@ from compiler.kernels.lookup import Lookup, Table
 from compiler.kernels.map import Map
 from compiler.kernels.matvec import Group, Matvec
 from compiler.kernels.norm import Norm
-from compiler.kernels.port import Port
+from compiler.kernels.port import Port, host_wait
 from compiler.kernels.relane import Relane
 from runtime.isa import Dtype
 from runtime.stream import Blocks
+from runtime.target import Target
 
 
 def kernel_of(op: Op) -> Kernel:
@@ -36,6 +37,12 @@ def kernel_of(op: Op) -> Kernel:
     if passes == 1 or op.name in ("flow.gate", "flow.switch"):
         return make(op, attrs)
     return Folded(make(op, attrs), passes, cache(lambda number: make(op, in_pass(attrs, number))))
+
+
+def interval_of(op: Op, target: Target) -> int:
+    """Cycles between two tokens of a sized flow op's kernel, where it stands: alone, and waiting for the host."""
+    blocks = [stream(port.operands[0].type).block for port in outputs_of(op)]
+    return kernel_of(op).interval(target) + max((host_wait(block, target) for block in blocks), default=0)
 
 
 def _blocks(value: Value) -> Blocks:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from compiler.dialects import flow
 from compiler.ir.core import Attr, Op
 from compiler.ir.passes import Pass, PassContext, register
+from compiler.kernels.table import interval_of
 from compiler.passes.nets import Netlist
 from compiler.passes.report import note
 
@@ -29,7 +30,7 @@ class Predict(Pass):
         assert ctx.target is not None, "predict needs a target"
         netlist = Netlist(module)
         cycles = {
-            flow.name_of(op): (kernel.interval(ctx.target), kernel.latency(ctx.target))
+            flow.name_of(op): (interval_of(op, ctx.target), kernel.latency(ctx.target))
             for op, kernel in zip(netlist.ops, netlist.kernels, strict=True)
         }
         note(module, "cycles", cycles)

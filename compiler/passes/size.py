@@ -13,7 +13,7 @@ from compiler.kernels.base import memory_bytes
 from compiler.kernels.fifo import Fifo
 from compiler.kernels.folded import for_layers, single
 from compiler.kernels.norm import Norm
-from compiler.kernels.table import kernel_of
+from compiler.kernels.table import interval_of, kernel_of
 from compiler.passes.report import note, out_of_order
 from compiler.size.arrival import Loop, arrivals
 from compiler.size.bound import area_bound, host_bound
@@ -126,7 +126,7 @@ def _fit_host_channels(port: Op, channels: int) -> None:
 def _report(module: Op, sizing: Sizing, optimised: str, latency: int, loops: Mapping[str, Loop], target: Target) -> int:
     """Note what the choice comes to; the slowest kernel's or loop's interval (fifos follow the stream's pace)."""
     ops = [op for op in module.body.ops if flow.is_kernel(op) and op.name != "flow.fifo"]
-    intervals = {flow.name_of(op): kernel_of(op).interval(target) for op in ops}
+    intervals = {flow.name_of(op): interval_of(op, target) for op in ops}
     # The next token follows the last pass of one, at the slowest kernel's pace.
     pace = max((intervals[flow.name_of(op)] // flow.passes_of(op) for op in ops if flow.passes_of(op) > 1), default=0)
     intervals |= {gate: loop.all - loop.once + pace for gate, loop in loops.items()}

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from compiler.deadline import NEVER, Deadline
 from compiler.dialects import flow
 from compiler.ir.core import Op, Value
-from compiler.kernels.port import channel_cycles
+from compiler.kernels.port import channel_cycles, host_wait
 from compiler.kernels.relane import Relane
 from compiler.place.strips import Frame, bins, compact, fill, span
 from compiler.size.classes import StreamClass, find_classes
@@ -147,7 +147,8 @@ class Sizer:
         cores = sum(fit.cores for fit in fits.values()) + sum(relane.rows * relane.cols for relane in relanes)
         heights = [fit.height for fit in fits.values()]
         heights += [1 for relane in relanes if relane.cols <= frame.width]
-        intervals = [fit.interval for fit in fits.values()] + [relane.interval(self.target) for relane in relanes]
+        intervals = [fit.interval + self._host_wait(op, blocks) for op, fit in fits.items()]
+        intervals += [relane.interval(self.target) for relane in relanes]
         worst = max([self._port_interval(), *intervals])
         if worst > max(goal.interval, self._port_interval()):
             return None
@@ -178,11 +179,16 @@ class Sizer:
             if inside and not cls.choices and -(-cls.features // block) > DENSEST * frame.width:
                 continue
             blocks[index] = block
-            fits = [self._fit(op, blocks, frame, goal) for op in cls.kernels if self._decided(op, blocks)]
+            decided = [op for op in cls.kernels if self._decided(op, blocks)]
+            fits = [self._fit(op, blocks, frame, goal) for op in decided]
+            waits = [self._host_wait(op, blocks) for op in decided]
             blocks[index] = 0
             found = [goal.rank(fit) for fit in fits if fit is not None]
             relanes = [relane for port in cls.kernels if (relane := self._relane(port, block))]
-            in_time = all(relane.interval(self.target) <= goal.interval for relane in relanes)
+            in_time = all(relane.interval(self.target) <= goal.interval for relane in relanes) and all(
+                not wait or fit is None or fit.interval + wait <= max(goal.interval, self._port_interval())
+                for fit, wait in zip(fits, waits, strict=True)
+            )
             if len(found) == len(fits) and in_time:
                 waiting = 0 if goal.price is None else sum(relane.latency(self.target) for relane in relanes)
                 rank = (sum(first for first, _ in found) + waiting, sum(cores for _, cores in found), block)
@@ -314,6 +320,11 @@ class Sizer:
         if blocks.lanes <= channels:
             return None
         return Relane(blocks, -(-blocks.lanes // channels), port.name == "flow.output")
+
+    def _host_wait(self, op: Op, blocks: Sequence[int]) -> int:
+        """Cycles a kernel waits for the host's channels in every token, see `kernels.port.host_wait`."""
+        given = [port for port in flow.outputs_of(op) if self.relane_of(port, blocks) is None]
+        return max((host_wait(blocks[self._class_of[port.operands[0]]], self.target) for port in given), default=0)
 
     def relane_of(self, port: Op, blocks: Sequence[int]) -> Relane | None:
         """The relane of a port, if it needs one."""

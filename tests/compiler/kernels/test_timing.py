@@ -144,6 +144,7 @@ SWEEP: dict[str, Make] = {
     "attention-long": attention(2, 16, 8),
     "attention-wide": attention(1, 64, 4, "f16"),
     "attention-one": attention(2, 16, 1),
+    "attention-many": attention(1, 32, 24, "f16"),
     "norm-line": norm(96, 8),
     "norm-long": norm(64, 16),
     "norm-one": norm(64, 1),
