@@ -24,7 +24,7 @@ from compiler.route.bundles import Bundles, Trunk
 from compiler.route.channels import Region, Tap, wanted
 from compiler.route.ends import check_ends
 from compiler.route.grown import Grown, Routed
-from compiler.route.search import FIXED, FREE, HOP, Scratch, flood, search, trace
+from compiler.route.search import FIXED, FREE, HOP, Scratch, connected, flood, search, trace
 from runtime import defects
 from runtime.errors import InputError, LimitError, WsecError
 from runtime.geometry import DIRECTION_NAMES, OPPOSITE, bit
@@ -40,6 +40,7 @@ PENALTY = 8 * HOP  # crossing a router whose colour another channel has
 TOLL = 2 * HOP  # rise of the penalty with every conflict
 TEAR_LIMIT = 400  # how often one channel may be torn out
 LARGE = 4096  # routers of a lane's taps beyond which it is routed alone, and first
+FEW, PATIENCE = 16, 4  # after so many rounds, lanes left over for which no bundles are torn up any more
 ROUNDS = 12  # in which nets that failed go first
 AROUND = 32  # routers around a net within which others must make way for it
 CROWDED = 24 * HOP  # cost of a router with all colours used, to bundles
@@ -200,8 +201,8 @@ class _Router:
                 progress(len(self.trees), total)
 
         left = self._bundles(self.lanes_of, tell)
-        for _ in range(ROUNDS):
-            if not left:
+        for number in range(ROUNDS):
+            if len(left) <= (FEW if number >= PATIENCE else 0):
                 break
             left = self._again(sorted({self.wanted[index].net for index in left}), tell)
         queue = deque(left)
@@ -268,6 +269,8 @@ class _Router:
                     torn += self._relieve(index, tree)
             if len(left) == len(tried):
                 break
+        if self.failed[self.wanted[lanes[0]].net] > 1:  # going first did not help: no style does
+            left = self._alone(left)
         return left + torn
 
     def _alone(self, lanes: Sequence[int]) -> list[int]:
@@ -307,7 +310,8 @@ class _Router:
             tree = self._tree(index, legal[0], self.owner[legal[0]], 0, HOP * channel.distance * 5 // 4 + SLACK)
             if tree:
                 return tree
-        ideal = self._tree(index, FREE, self.blank, 0, NO_LIMIT)
+        legal = [colour for colour in legal if self._is_open(index, colour)]
+        ideal = self._tree(index, FREE, self.blank, 0, NO_LIMIT) if legal else None
         if ideal is None:
             return None
         for colour in legal:
@@ -320,6 +324,19 @@ class _Router:
                 if tree:
                     return tree
         return None
+
+    def _is_open(self, index: int, colour: int) -> bool:
+        """Whether a legal tree in a colour can be, however long: every tap is reached from something else of it."""
+        channel, scratch, region = self.wanted[index], self.scratch, self.region
+        for tap in channel.taps:
+            scratch.now += 1
+            others = [other.cells for other in channel.taps if other is not tap]
+            if not connected(
+                region.width, region.cells, np.concatenate([[channel.source], *others]), tap.cells,
+                self.owner[colour], self.load, channel.words, self.capacity, scratch.stamp, scratch.queues, scratch.now,
+            ):  # fmt: skip
+                return False
+        return True
 
     def _colour_order(self, index: int) -> list[int]:
         """The colour of the lane before first: bundles keep one colour where they can."""

@@ -25,6 +25,7 @@ class Scratch:
         self.stamp = np.zeros(cells, np.int64)
         self.member = np.zeros(cells, np.int64)
         self.parent = np.zeros(cells, np.int8)
+        self.queues = np.zeros((2, cells), np.int64)
         self.now = 0
 
 
@@ -117,6 +118,64 @@ def search(
             distance[n], stamp[n], parent[n] = cost, now, d
             heapq.heappush(heap, (np.int64(cost + 2 * h) << 36) | (np.int64(h) << 20) | np.int64(n))
     return -1, -1
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def connected(
+    width: int,
+    cells: int,
+    starts: Array,
+    goals: Array,
+    owner: Array,
+    load: Array,
+    words: int,
+    capacity: int,
+    stamp: Array,
+    queues: Array,
+    now: int,
+) -> bool:
+    """Whether `search` without penalty and limit finds a path; told far sooner where one end is walled in.
+
+    Looks from both ends in turn, a router at a time, until they meet or one has no router left. `stamp` holds `now` for
+    routers reached from the starts, -now for those from which a goal is reached.
+    """
+    count, done = np.zeros(2, np.int64), np.zeros(2, np.int64)
+    for side, ends in enumerate((goals, starts)):
+        for cell in ends:
+            if side and stamp[cell] == -now:
+                return True
+            stamp[cell] = now if side else -now
+            queues[side, count[side]] = cell
+            count[side] += 1
+    while done[0] < count[0] and done[1] < count[1]:
+        for side in range(2):
+            cell = queues[side, done[side]]
+            done[side] += 1
+            x = cell % width
+            for d in range(4):
+                if d == 0:
+                    inside, step = cell >= width, -width
+                elif d == 1:
+                    inside, step = x < width - 1, 1
+                elif d == 2:
+                    inside, step = cell + width < cells, width
+                else:
+                    inside, step = x > 0, -1
+                if not inside:
+                    continue
+                n = cell + step
+                link = load[d, cell] if side else load[(d + 2) % 4, n]
+                if link + words > capacity:
+                    continue
+                other = -now if side else now
+                if stamp[n] == other:
+                    return True
+                if stamp[n] == -other or owner[n] != FREE:
+                    continue
+                stamp[n] = -other
+                queues[side, count[side]] = n
+                count[side] += 1
+    return False
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
