@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compiler.floorplan import Footprint, Lane
-from compiler.kernels.base import Kernel
+from compiler.kernels.base import STREAM_OUT, Kernel
 from runtime.geometry import WEST
 from runtime.isa import Program
 from runtime.stream import Blocks
@@ -23,9 +23,11 @@ def channel_cycles(words: int, target: Target) -> int:
 def host_wait(block: int, target: Target) -> int:
     """Cycles of every token that a core whose block goes straight to a host channel waits for that while it sends.
 
-    A relane takes the block off its hands.
+    The last words wait in its queue and router, those before them go when the channel takes one. A relane takes the
+    block off its hands.
     """
-    return channel_cycles(1 + block, target) - 1 - block
+    words, room = 1 + block, target.output_depth[STREAM_OUT] + target.router_depth
+    return max(0, channel_cycles(words - room, target) - words) if words > room else 0
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     if args.bench == "gemm":
         args.k, args.n = args.k or 48 * args.rows, args.n or 64 * args.cols
-    own = ("run", "json", "quiet", "verbose", "target", "bench")
+    own = ("run", "parser", "json", "quiet", "verbose", "target", "bench")
     arguments = {name: value for name, value in vars(args).items() if name not in own}
     result = suite.run(args.bench, base, arguments)
     if args.json:

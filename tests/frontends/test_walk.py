@@ -14,14 +14,14 @@ from planted_cores import block_of, in_memory, in_program, program_of, swap
 from small import SMALL
 
 import wsec
-from compiler.kernels.base import BROADCAST_OUT, CHAIN_OUT, STREAM_OUT, region_address
+from compiler.kernels.base import CHAIN_OUT, STREAM_OUT, region_address
 from frontends.cli.find import layers
 from frontends.cli.find.executed import Standing
 from frontends.cli.find.scene import Scene
 from frontends.cli.find.walk import first_wrong_core
 from runtime.check import Finding, Layer
 from runtime.image import Image
-from runtime.isa import Binary, Const, Dtype, Fmac, Instr, Map, Mem, Mov, Out, Program, Reduce, walk
+from runtime.isa import Binary, Const, Dtype, Fifo, Fmac, Instr, Map, Mem, Mov, Out, Program, Reduce, walk
 
 TOKENS = 20
 HEADS = 4
@@ -61,6 +61,21 @@ def sends_negative(queue: int, task: str) -> Callable[[Program], Program]:
         return None
 
     return lambda program: swap(program, task, change)
+
+
+def feeds_negative(program: Program) -> Program:
+    """A token's words behind its header, negated."""
+
+    def change(instr: Instr) -> tuple[Instr, ...] | None:
+        if not isinstance(instr, Mov) or not isinstance(instr.dst, Out) or not isinstance(instr.a, Fifo):
+            return None
+        header, words = (
+            [dataclasses.replace(part, extent=extent, dtype=dtype) for part in (instr.dst, instr.a)]
+            for extent, dtype in ((1, Dtype.I32), (instr.dst.extent - 1, Dtype.F32))
+        )
+        return Mov(*header), Map("neg", *words)
+
+    return swap(program, "send", change)
 
 
 def leaves_one_out(program: Program) -> Program:
@@ -216,7 +231,7 @@ def test_a_feeder(gpt: Path, images: dict[str, Image]) -> None:
     """It sends on something else than it received: neither the cache nor the chain is to blame."""
     r, c = 10, 0
     assert program_of(images["many"], "attention0", r, c).name.startswith("attention.feeder")
-    image = in_program(images["many"], "attention0", r, c, sends_negative(BROADCAST_OUT, "main"))
+    image = in_program(images["many"], "attention0", r, c, feeds_negative)
     told = found_at(gpt, image, "attention0", r, c)
     assert told.cause == "chain"
     assert "feeds" in told.text
