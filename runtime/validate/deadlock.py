@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -39,6 +39,7 @@ from runtime.validate.report import Report, at
 from runtime.validate.routes import Channels, lanes
 
 MAX_HOPS = 24  # of a cycle of waits told in full
+STEPS = 1 << 24  # of the execution at a time: a second or less
 
 
 @dataclass
@@ -66,20 +67,47 @@ class Network:
 def check_deadlock(image: Image, traffic: Sequence[Traffic], channels: Channels, report: Report) -> None:
     """Report the cycle of waits if one token does not run to its end. Rates must have been found balanced."""
     network = _build(image, traffic, channels)
-    waits_for, waits_writing, done = _execute(
-        network.moves,
-        network.first,
-        network.end,
-        network.read_base,
-        network.write_base,
-        network.sink_first,
-        network.sinks,
-        network.capacity,
-        network.reader,
-        network.writer,
+    state = _begin(network)
+    given = (
+        *(network.moves, network.first, network.end, network.read_base, network.write_base),
+        *(network.sink_first, network.sinks, network.capacity, network.reader, network.writer),
     )
+    while _execute(*given, *state, STEPS):
+        pass  # an interrupt is heard here
+    done = int(state.cursor[2])
     if done < len(network.first):
-        _Explainer(image, network, waits_for, waits_writing).tell(report, len(network.first) - int(done))
+        _Explainer(image, network, state.waits_for, state.waits_writing).tell(report, len(network.first) - done)
+
+
+class _State(NamedTuple):
+    """How far the execution is, by buffer (`fill`) and by task.
+
+    `ring` holds the runnable tasks, each at most once (`queued`), from cursor[0] on cursor[1] many; cursor[2] are done.
+    A task that is neither waits for buffer `waits_for`, to write it if `waits_writing`.
+    """
+
+    fill: Array
+    at_move: Array
+    left: Array
+    waits_for: Array
+    waits_writing: Array
+    ring: Array
+    queued: Array
+    cursor: Array
+
+
+def _begin(network: Network) -> _State:
+    tasks = len(network.first)
+    return _State(
+        fill=np.zeros(len(network.capacity), np.int64),
+        at_move=network.first.copy(),
+        left=np.zeros(tasks, np.int64),
+        waits_for=np.full(tasks, -1, np.int64),
+        waits_writing=np.zeros(tasks, np.bool_),
+        ring=np.arange(tasks),
+        queued=np.ones(tasks, np.bool_),
+        cursor=np.array([0, tasks, 0], np.int64),
+    )
 
 
 def _build(image: Image, traffic: Sequence[Traffic], channels: Channels) -> Network:
@@ -186,24 +214,27 @@ def _execute(
     capacity: Any,
     reader: Any,
     writer: Any,
+    fill: Any,
+    at_move: Any,
+    left: Any,
+    waits_for: Any,
+    waits_writing: Any,
+    ring: Any,
+    queued: Any,
+    cursor: Any,
+    steps: int,
 ) -> Any:
-    """Run every task once: per task the buffer it waits for (-1: done) and whether to write it; tasks done."""
+    """Go on until no task can, or for about so many steps; whether a task still can. See `Network` and `_State`."""
     tasks = len(first)
-    fill = np.zeros(len(capacity), np.int64)
-    at_move = first.copy()
-    left = np.zeros(tasks, np.int64)
-    waits_for = np.full(tasks, -1, np.int64)
-    waits_writing = np.zeros(tasks, np.bool_)
-    ring = np.arange(tasks)  # runnable tasks; a task is in it at most once
-    queued = np.ones(tasks, np.bool_)
-    head, count, done = 0, tasks, 0
-    while count > 0:
+    head, count, done = cursor[0], cursor[1], cursor[2]
+    while count > 0 and steps > 0:
         task = ring[head]
         head = head + 1 if head + 1 < tasks else 0
         count -= 1
         queued[task] = False
         waits_for[task] = -1
         while at_move[task] < end[task]:
+            steps -= 1
             move = at_move[task]
             if left[task] == 0:
                 left[task] = moves[move, 3]
@@ -250,7 +281,8 @@ def _execute(
                 at_move[task] += 1
         if at_move[task] == end[task]:
             done += 1
-    return waits_for, waits_writing, done
+    cursor[0], cursor[1], cursor[2] = head, count, done
+    return count > 0
 
 
 class _Explainer:
