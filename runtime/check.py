@@ -98,19 +98,23 @@ class Layer:
         return not (self.wrong or self.drifted)
 
 
+HEADER = -1  # in place of an element's number: the word before the block
+
+
 @dataclass(frozen=True)
 class Finding:
     """The first wrong number of a running image: which core, which element of the block it sends or hears, and why.
 
     `cause`: kernel (not known more closely), core (of what this core received it sends something else than it should),
     chain (the same, to another core of its kernel), weight (one weight of this core), cache (one position that this
-    core keeps), route (what arrives comes from elsewhere than meant). `text` says all of it.
+    core keeps), header (it sends a token under another's), route (what arrives comes from elsewhere than meant). `text`
+    says all of it.
     """
 
     kernel: str
     where: str
     token: tuple[int, ...]  # its place along the token axes
-    element: int  # of the block
+    element: int  # of the block, or HEADER
     lane: int
     core: tuple[int, int]
     colour: int

@@ -19,9 +19,9 @@ from frontends.cli.find import layers
 from frontends.cli.find.executed import Standing
 from frontends.cli.find.scene import Scene
 from frontends.cli.find.walk import first_wrong_core
-from runtime.check import Finding, Layer
+from runtime.check import HEADER, Finding, Layer
 from runtime.image import Image
-from runtime.isa import Binary, Const, Dtype, Fifo, Fmac, Instr, Map, Mem, Mov, Out, Program, Reduce, walk
+from runtime.isa import Binary, Const, Dtype, Fifo, Fmac, In, Instr, Map, Mem, Mov, Out, Program, Reduce, walk
 
 TOKENS = 20
 HEADS = 4
@@ -76,6 +76,18 @@ def feeds_negative(program: Program) -> Program:
         return Mov(*header), Map("neg", *words)
 
     return swap(program, "send", change)
+
+
+def keeps_its_header(program: Program) -> Program:
+    """Each token's header is read and forgotten: all go on under the first one, zeros."""
+    x = region_address(program, "x")
+
+    def change(instr: Instr) -> Instr | None:
+        if isinstance(instr, Mov) and isinstance(instr.dst, Mem) and isinstance(instr.a, In):
+            return dataclasses.replace(instr, dst=dataclasses.replace(instr.dst, address=x))
+        return None
+
+    return swap(program, "main", change)
 
 
 def leaves_one_out(program: Program) -> Program:
@@ -235,6 +247,15 @@ def test_a_feeder(gpt: Path, images: dict[str, Image]) -> None:
     told = found_at(gpt, image, "attention0", r, c)
     assert told.cause == "chain"
     assert "feeds" in told.text
+
+
+def test_a_header(gpt: Path, images: dict[str, Image]) -> None:
+    """Attention goes by the position in it, so that is wrong, but the product before is to blame."""
+    block = next(block for block in images["many"].blocks if block.kind == "matvec")
+    r = block.rows - 1
+    told = found_at(gpt, in_program(images["many"], block.name, r, 0, keeps_its_header), block.name, r, 0)
+    assert (told.cause, told.element, told.lane, told.token) == ("header", HEADER, 0, (0, 1))
+    assert "under the header of slot 0, position 0, not of slot 0, position 1" in told.text
 
 
 # ---- The others ----

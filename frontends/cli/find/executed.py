@@ -105,12 +105,24 @@ def standings(module: Op, image: Image) -> list[Standing]:
     return found
 
 
+@dataclass(frozen=True)
+class Stray:
+    """A lane that sent another header than the host gave its token; tokens are numbered in the order they ran in."""
+
+    kernel: Standing
+    lane: int
+    token: int
+    got: int
+    wanted: int
+
+
 class Streams:
-    """What kernels sent, in files [tokens, features] of int32 or float32; `strays` are lanes with other headers."""
+    """What kernels sent, in files [tokens, features] of int32 or float32; `strays` are lanes with other headers, by
+    kernel and lane, with the first token that has one."""
 
     def __init__(self, kernels: list[Standing], tokens: int, axes: tuple[int, ...], folder: Path) -> None:
         self.axes = axes
-        self.strays: list[tuple[Standing, int]] = []
+        self.strays: dict[tuple[Step, int], Stray] = {}
         self._kernels = kernels
         self._at = 0
         self._files = {
@@ -138,8 +150,11 @@ class Streams:
                 for source in kernel.sources
             ]
             for lane, block in enumerate(heard):
-                if not np.array_equal(block[:, 0], headers):
-                    self.strays.append((kernel, lane))
+                other = np.flatnonzero(block[:, 0] != headers)
+                if len(other) and (kernel.step, lane) not in self.strays:
+                    at = int(other[0])
+                    stray = Stray(kernel, lane, self._at + at, int(block[at, 0]), int(headers[at]))
+                    self.strays[kernel.step, lane] = stray
             rows = slice(self._at, self._at + len(headers))
             sent = np.concatenate([block[:, 1:] for block in heard], axis=1)
             self._files[kernel.step][rows] = sent.view(_element_type(kernel.op))
